@@ -1,0 +1,105 @@
+"""What a decoder says about bytes it cannot accept.
+
+The whole tree::
+
+    ValueError
+    └── FrameError              the peer sent something this protocol does not allow
+        ├── BadHeader           the first bytes are not a header of this protocol
+        ├── BadPayload          the header is fine, the body is not
+        ├── FrameTooLarge       the peer announced more than the limit allows
+        └── TruncatedFrame      the stream or datagram ended inside a frame
+
+A `FrameError` always means that *the peer* is at fault. A wrong argument of
+your own raises a plain `ValueError` or `TypeError` before one byte is made.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BadHeader", "BadPayload", "FrameError", "FrameTooLarge", "TruncatedFrame"]
+
+#: How many of the offending bytes an error keeps: enough to recognise an HTTP
+#: request or a shifted stream, too few to fill a log.
+MAX_EXCERPT = 32
+
+
+class FrameError(ValueError):
+    """The peer sent bytes that are not a legal frame.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, for a person.
+    excerpt : bytes, optional
+        The offending bytes; the first 32 are kept.
+
+    Attributes
+    ----------
+    excerpt : bytes
+        At most the first 32 offending bytes.
+    """
+
+    def __init__(self, message: str, excerpt: bytes = b"") -> None:
+        super().__init__(message)
+        self.excerpt = bytes(excerpt[:MAX_EXCERPT])
+
+
+class BadHeader(FrameError):
+    """The first bytes of a frame are not a header of this protocol."""
+
+
+class BadPayload(FrameError):
+    """The body of a frame does not mean anything in this protocol."""
+
+
+class FrameTooLarge(FrameError):
+    """The peer announced a frame, or a part of one, beyond the limit.
+
+    It is raised as soon as the announcement is read, before the announced
+    bytes are stored and before anything of that size is allocated.
+
+    Parameters
+    ----------
+    what : str
+        The announced quantity, such as ``"body"`` or ``"atom count"``.
+    size : int
+        What the peer announced.
+    limit : int
+        What the decoder was told to accept.
+    excerpt : bytes, optional
+        The bytes that carry the announcement.
+
+    Attributes
+    ----------
+    size, limit : int
+        The two numbers.
+    """
+
+    def __init__(self, what: str, size: int, limit: int, excerpt: bytes = b"") -> None:
+        super().__init__(f"peer announced {what} {size}, the limit is {limit}", excerpt)
+        self.size = size
+        self.limit = limit
+
+
+class TruncatedFrame(FrameError):
+    """The stream or datagram ended inside a frame.
+
+    Parameters
+    ----------
+    got : int
+        Bytes of the frame that arrived.
+    expected : int
+        Bytes the decoder knew it needed when the stream ended. The whole
+        frame may have been longer still.
+    excerpt : bytes, optional
+        The first bytes of the unfinished frame.
+
+    Attributes
+    ----------
+    got, expected : int
+        The two numbers.
+    """
+
+    def __init__(self, got: int, expected: int, excerpt: bytes = b"") -> None:
+        super().__init__(f"stream ended after {got} of at least {expected} bytes", excerpt)
+        self.got = got
+        self.expected = expected
