@@ -14,11 +14,13 @@ ignores what it is fed and repeats the same error.
 
 from __future__ import annotations
 
+import copy
 import enum
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from wireframe._buffer import ReceiveBuffer
-from wireframe.errors import FrameError, TruncatedFrame
+from wireframe.errors import MAX_EXCERPT, FrameError, TruncatedFrame
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -39,7 +41,7 @@ class NeedData(enum.Enum):
 NEED_DATA: Final = NeedData.NEED_DATA
 
 
-class StreamDecoder(Generic[EventT]):
+class StreamDecoder(ABC, Generic[EventT]):
     """Bytes in, events out; one per connection and direction.
 
     Not safe for use by several threads at once; needs no event loop.
@@ -70,12 +72,18 @@ class StreamDecoder(Generic[EventT]):
         return len(self._buffer)
 
     def feed(self, data: Buffer, /) -> None:
-        """Add bytes as they arrived. Never raises for what they are.
+        """Add bytes as they arrived. Never raises for what the peer sent.
 
         Parameters
         ----------
         data : bytes-like
             Any number of bytes; they are copied if their buffer is mutable.
+            Ignored after `feed_eof` and after an error.
+
+        Raises
+        ------
+        TypeError
+            `data` is not bytes-like.
         """
         if self._error is None and not self._ended:
             self._buffer.feed(data)
@@ -87,6 +95,9 @@ class StreamDecoder(Generic[EventT]):
     def next_event(self) -> EventT | Literal[NeedData.NEED_DATA]:
         """Return the next event, or `NEED_DATA`.
 
+        After a stream that ended between two frames it answers `NEED_DATA`
+        for ever.
+
         Raises
         ------
         FrameError
@@ -95,24 +106,27 @@ class StreamDecoder(Generic[EventT]):
             from then on and repeats the error.
         """
         if self._error is not None:
-            raise self._error.with_traceback(None)
+            raise copy.copy(self._error)
+        buffer = self._buffer
         try:
-            if len(self._buffer) >= self._needed:
+            # Not len(buffer): this line runs for every event.
+            if len(buffer.data) - buffer.start >= self._needed:
                 event = self._parse()
                 if event is not NEED_DATA:
                     return event
-            if self._ended and len(self._buffer):
-                held = len(self._buffer)
-                raise TruncatedFrame(held, self._needed, self._buffer.peek(held))
+            if self._ended and len(buffer):
+                raise TruncatedFrame(len(buffer), self._needed, buffer.peek(MAX_EXCERPT))
         except FrameError as error:
-            self._error = error
-            self._buffer.clear()
+            # A copy, because the error itself collects a traceback on its way
+            # up and with it everything that the callers hold at that moment.
+            self._error = copy.copy(error)
+            buffer.clear()
             raise
         return NEED_DATA
 
+    @abstractmethod
     def _parse(self) -> EventT | Literal[NeedData.NEED_DATA]:
         """Take one frame, or raise `_needed` and answer `NEED_DATA`.
 
         Called only while the buffer holds at least `_needed` bytes.
         """
-        raise NotImplementedError  # pragma: no cover - every decoder defines it

@@ -15,11 +15,17 @@ your own raises a plain `ValueError` or `TypeError` before one byte is made.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 __all__ = ["BadHeader", "BadPayload", "FrameError", "FrameTooLarge", "TruncatedFrame"]
 
 #: How many of the offending bytes an error keeps: enough to recognise an HTTP
 #: request or a shifted stream, too few to fill a log.
-MAX_EXCERPT = 32
+MAX_EXCERPT: Final = 32
+
+
+def _without_init(kind: type[FrameError], args: tuple[Any, ...]) -> FrameError:
+    return kind.__new__(kind, *args)
 
 
 class FrameError(ValueError):
@@ -41,6 +47,12 @@ class FrameError(ValueError):
     def __init__(self, message: str, excerpt: bytes = b"") -> None:
         super().__init__(message)
         self.excerpt = bytes(excerpt[:MAX_EXCERPT])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with the message alone, which the
+        # subclasses with numbers do not take; then no such error could be
+        # copied or come back from a worker process.
+        return _without_init, (type(self), self.args), self.__dict__
 
 
 class BadHeader(FrameError):

@@ -37,7 +37,7 @@ i-PI 3.3.1 and ASE 3.29.0.
 from __future__ import annotations
 
 from wireframe._decoder import NEED_DATA
-from wireframe.ipi._decode import Decoder, reals, split_reply
+from wireframe.ipi._decode import Decoder
 from wireframe.ipi._encode import (
     encode_forceready,
     encode_forceready_batch,
@@ -77,6 +77,7 @@ from wireframe.ipi._messages import (
     PosData,
     PosDataBatch,
 )
+from wireframe.ipi._reply import reals, split_reply
 
 __all__ = [
     "BYE",

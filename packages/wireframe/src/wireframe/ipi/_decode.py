@@ -1,12 +1,12 @@
-"""Bytes to messages: the i-PI decoder and the short way for one whole reply."""
+"""Bytes to messages: the i-PI decoder."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wireframe._decoder import NEED_DATA, NeedData, StreamDecoder
-from wireframe.errors import BadHeader, BadPayload, FrameTooLarge
+from wireframe.errors import MAX_EXCERPT, BadHeader, BadPayload, FrameTooLarge
 from wireframe.ipi._encode import encode_header
 from wireframe.ipi._messages import (
     FORCEREADY,
@@ -15,9 +15,12 @@ from wireframe.ipi._messages import (
     HEADER_LENGTH,
     INIT,
     MATRIX,
+    MAX_NAT,
+    MAX_STRING,
     POSDATA,
+    REAL,
+    REPLY,
     REPLY_LENGTH,
-    REQUEST_FIELD_OFFSET,
     VECTOR,
     Event,
     ForceReady,
@@ -28,64 +31,18 @@ from wireframe.ipi._messages import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from collections.abc import Set as AbstractSet
 
-_INT = struct.Struct("<i")
-_REAL = struct.Struct("<d")
-_REPLY = struct.Struct("<12sdi24s72si")
+_INT_AT = struct.Struct("<i").unpack_from
+_TWO_INTS_AT = struct.Struct("<ii").unpack_from
+_REAL_AND_INT_AT = struct.Struct("<di").unpack_from
+
+_REPLY_AT = REPLY.unpack_from
 
 _NAMES: Final = {encode_header(name): name for name in FROM_SERVER | FROM_DRIVER}
-_FORCEREADY_HEAD: Final = encode_header(FORCEREADY)
 
 
-def reals(block: Buffer) -> tuple[float, ...]:
-    """Read a block of little-endian float64.
-
-    Examples
-    --------
-    >>> from wireframe.ipi import encode_request
-    >>> reals(encode_request((1.5, -2.0, 0.25))[160:184])
-    (1.5, -2.0, 0.25)
-    """
-    view = memoryview(block)
-    return struct.unpack(f"<{view.nbytes // 8}d", view)
-
-
-def split_reply(data: Buffer, size: int) -> tuple[bytes, bytes] | None:
-    """Read one whole ``FORCEREADY`` of one atom, if it is just that.
-
-    The short way through the hot path of a hub: nearly every read returns
-    exactly one reply. In every other case let a `Decoder` see the bytes.
-
-    Parameters
-    ----------
-    data : bytes-like
-        Starts with what was read.
-    size : int
-        How many bytes of `data` were read.
-
-    Returns
-    -------
-    tuple of (bytes, bytes) or None
-        The force (24 bytes) and the extra; None if the `size` bytes are
-        anything but one complete, legal reply with nat 1.
-
-    Examples
-    --------
-    >>> from wireframe.ipi import encode_forceready
-    >>> reply = encode_forceready((0.0, 0.0, 2.0), extra=b"{}")
-    >>> force, extra = split_reply(reply, len(reply))
-    >>> reals(force), extra
-    ((0.0, 0.0, 2.0), b'{}')
-    >>> split_reply(reply, len(reply) - 1) is None
-    True
-    """
-    if size < REPLY_LENGTH:
-        return None
-    header, _, nat, force, _, length = _REPLY.unpack_from(data)
-    if header != _FORCEREADY_HEAD or nat != 1 or length != size - REPLY_LENGTH:
-        return None
-    return force, (bytes(memoryview(data)[REPLY_LENGTH:size]) if length else b"")
+_Parsed: TypeAlias = Event | Literal[NeedData.NEED_DATA]
 
 
 class Decoder(StreamDecoder[Event]):
@@ -109,6 +66,12 @@ class Decoder(StreamDecoder[Event]):
         (``batch_size:N`` in the ``INIT`` text). It may be set later, between
         messages. None, the default, is the ordinary protocol.
 
+    Raises
+    ------
+    ValueError
+        A name that is no message of this protocol, a negative limit, `nat`
+        beyond `max_nat`, or a batch of no system.
+
     Notes
     -----
     Limits are checked as soon as the number is there, before the body is
@@ -128,147 +91,211 @@ class Decoder(StreamDecoder[Event]):
     (NEED_DATA, 74)
     """
 
-    __slots__ = ("_accept", "_max_extra", "_max_nat", "_max_text", "_nat", "batch_size")
+    __slots__ = (
+        "_accept",
+        "_batch_size",
+        "_max_extra",
+        "_max_nat",
+        "_max_text",
+        "_nat",
+        "_one_atom",
+        "_spans",
+    )
 
     def __init__(
         self,
         *,
-        accept: frozenset[bytes] = FROM_SERVER | FROM_DRIVER,
+        accept: AbstractSet[bytes] = FROM_SERVER | FROM_DRIVER,
         nat: int | None = None,
-        max_nat: int = 1 << 20,
-        max_text: int = 16 << 20,
-        max_extra: int = 16 << 20,
+        max_nat: int = MAX_NAT,
+        max_text: int = MAX_STRING,
+        max_extra: int = MAX_STRING,
         batch_size: int | None = None,
     ) -> None:
         super().__init__(HEADER_LENGTH)
-        self._accept = accept
+        unknown = accept - FROM_SERVER - FROM_DRIVER
+        if unknown:
+            raise ValueError(f"accept names no i-PI messages: {sorted(unknown, key=repr)}")
+        if min(max_nat, max_text, max_extra) < 0:
+            raise ValueError("limits must be at least 0")
+        if nat is not None and not 0 <= nat <= max_nat:
+            raise ValueError(f"nat must be from 0 to max_nat {max_nat}, not {nat}")
+        self._accept = frozenset(accept)
         self._nat = nat
+        self._one_atom = nat in {1, None} and max_nat > 0
         self._max_nat = max_nat
         self._max_text = max_text
         self._max_extra = max_extra
+        self._spans: list[tuple[int, int]] = []
+        self._batch_size: int | None = None
         self.batch_size = batch_size
 
-    def _parse(self) -> Event | Literal[NeedData.NEED_DATA]:
-        header = self._buffer.peek(HEADER_LENGTH)
+    @property
+    def batch_size(self) -> int | None:
+        """Number of systems per message, or None; set it only between messages.
+
+        Raises
+        ------
+        ValueError
+            It is less than 1, or set while a message is half read.
+        """
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, systems: int | None) -> None:
+        if systems is not None and systems < 1:
+            raise ValueError(f"a batch has at least one system, not {systems}")
+        if self._needed != HEADER_LENGTH:
+            raise ValueError("the batch size cannot change inside a message")
+        self._batch_size = systems
+
+    # The methods below read one frame that begins at data[start] and of which
+    # `held` bytes are here. They look at it again from its first byte each
+    # time more has come, and take it when it is whole.
+
+    def _parse(self) -> _Parsed:
+        buffer = self._buffer
+        data, start = buffer.data, buffer.start
+        header = bytes(data[start : start + HEADER_LENGTH])
         name = _NAMES.get(header)
         if name is None or name not in self._accept:
             raise BadHeader(f"peer sent {header!r}, which is not a header it may send", header)
-        if name == FORCEREADY:
-            return self._forceready() if self.batch_size is None else self._forceready_batch(self.batch_size)
-        if name == POSDATA:
-            return self._posdata() if self.batch_size is None else self._posdata_batch(self.batch_size)
-        if name == INIT:
-            return self._init()
-        self._buffer.skip(HEADER_LENGTH)
+        body = _BODIES.get(name)
+        if body is not None:
+            return body(self, data, start, len(data) - start)
+        buffer.skip(HEADER_LENGTH)
         return name
 
-    def _has(self, size: int) -> bool:
-        """Whether the frame's first `size` bytes are here; else asks for them."""
-        if len(self._buffer) >= size:
-            return True
+    def _ask(self, size: int) -> Literal[NeedData.NEED_DATA]:
+        """Wait for the frame's first `size` bytes."""
         self._needed = size
-        return False
+        return NEED_DATA
 
-    def _int(self, offset: int) -> int:
-        value: int = _INT.unpack_from(self._buffer.data, self._buffer.start + offset)[0]
-        return value
+    def _done(self, size: int) -> None:
+        """Drop a frame that was read."""
+        self._needed = HEADER_LENGTH
+        self._buffer.skip(size)
 
-    def _count(self, offset: int, systems: int = 1) -> int:
-        """Return a checked atom count."""
-        nat = self._int(offset)
+    def _check_nat(self, nat: int, systems: int = 1) -> int:
         if nat < 0 or (self._nat is not None and nat != self._nat):
             wanted = "at least 0" if self._nat is None else str(self._nat)
-            raise BadPayload(f"peer sent atom count {nat}, expected {wanted}", self._buffer.peek(32))
+            raise BadPayload(f"peer sent atom count {nat}, expected {wanted}", self._excerpt())
         if nat * systems > self._max_nat:
-            raise FrameTooLarge("atom count", nat * systems, self._max_nat, self._buffer.peek(32))
+            raise FrameTooLarge("atom count", nat * systems, self._max_nat, self._excerpt())
         return nat
 
-    def _length(self, offset: int, what: str, limit: int, before: int = 0) -> int:
-        """Return a checked byte string length; `before` counts against the same limit."""
-        length = self._int(offset)
+    def _check_length(self, length: int, what: str, limit: int, before: int = 0) -> int:
+        """Check a byte string length; `before` counts against the same limit."""
         if length < 0:
-            raise BadPayload(f"peer sent {what} length {length}", self._buffer.peek(32))
+            raise BadPayload(f"peer sent {what} length {length}", self._excerpt())
         if before + length > limit:
-            raise FrameTooLarge(f"{what} length", before + length, limit, self._buffer.peek(32))
+            raise FrameTooLarge(f"{what} length", before + length, limit, self._excerpt())
         return length
 
-    def _whole(self, size: int) -> memoryview:
-        """Take a complete frame."""
-        self._needed = HEADER_LENGTH
-        return memoryview(self._buffer.take(size))
+    def _excerpt(self) -> bytes:
+        return self._buffer.peek(MAX_EXCERPT)
 
-    def _init(self) -> Event | Literal[NeedData.NEED_DATA]:
-        if not self._has(20):
-            return NEED_DATA
-        size = 20 + self._length(16, "INIT text", self._max_text)
-        if not self._has(size):
-            return NEED_DATA
-        bead = self._int(12)
-        return Init(bead, bytes(self._whole(size)[20:]))
+    def _init(self, data: bytes | bytearray, start: int, held: int) -> _Parsed:
+        if held < 20:
+            return self._ask(20)
+        bead, length = _TWO_INTS_AT(data, start + 12)
+        size = 20 + self._check_length(length, "INIT text", self._max_text)
+        if held < size:
+            return self._ask(size)
+        event = Init(bead, self._buffer.copy(20, size))
+        self._done(size)
+        return event
 
-    def _posdata(self) -> Event | Literal[NeedData.NEED_DATA]:
-        if not self._has(REQUEST_FIELD_OFFSET):
-            return NEED_DATA
-        size = REQUEST_FIELD_OFFSET + VECTOR * self._count(156)
-        if not self._has(size):
-            return NEED_DATA
-        frame = self._whole(size)
-        return PosData(bytes(frame[12:84]), bytes(frame[84:156]), bytes(frame[160:]))
+    def _posdata(self, data: bytes | bytearray, start: int, held: int) -> _Parsed:
+        if self._batch_size is not None:
+            return self._posdata_batch(data, start, held, self._batch_size)
+        if held < 160:
+            return self._ask(160)
+        size = 160 + VECTOR * self._check_nat(_INT_AT(data, start + 156)[0])
+        if held < size:
+            return self._ask(size)
+        copy = self._buffer.copy
+        event = PosData(copy(12, 84), copy(84, 156), copy(160, size))
+        self._done(size)
+        return event
 
-    def _forceready(self) -> Event | Literal[NeedData.NEED_DATA]:
-        if not self._has(24):
-            return NEED_DATA
-        virial_at = 24 + VECTOR * self._count(20)
+    def _forceready(self, data: bytes | bytearray, start: int, held: int) -> _Parsed:
+        if self._batch_size is not None:
+            return self._forceready_batch(data, start, held, self._batch_size)
+        # Nearly all are of one atom and whole: one step instead of five. What
+        # is anything else goes the long way, so every check stands only there.
+        if held >= REPLY_LENGTH:
+            _, energy, nat, forces, virial, length = _REPLY_AT(data, start)
+            size = REPLY_LENGTH + length
+            if nat == 1 and self._one_atom and 0 <= length <= self._max_extra and held >= size:
+                event = ForceReady(energy, forces, virial, self._buffer.copy(REPLY_LENGTH, size))
+                self._done(size)
+                return event
+        if held < 24:
+            return self._ask(24)
+        energy, nat = _REAL_AND_INT_AT(data, start + 12)
+        virial_at = 24 + VECTOR * self._check_nat(nat)
         extra_at = virial_at + MATRIX + 4
-        if not self._has(extra_at):
-            return NEED_DATA
-        size = extra_at + self._length(extra_at - 4, "extra", self._max_extra)
-        if not self._has(size):
-            return NEED_DATA
-        frame = self._whole(size)
-        energy: float = _REAL.unpack_from(frame, 12)[0]
-        return ForceReady(
-            energy,
-            bytes(frame[24:virial_at]),
-            bytes(frame[virial_at : extra_at - 4]),
-            bytes(frame[extra_at:]),
-        )
+        if held < extra_at:
+            return self._ask(extra_at)
+        length = _INT_AT(data, start + extra_at - 4)[0]
+        size = extra_at + self._check_length(length, "extra", self._max_extra)
+        if held < size:
+            return self._ask(size)
+        copy = self._buffer.copy
+        event = ForceReady(energy, copy(24, virial_at), copy(virial_at, extra_at - 4), copy(extra_at, size))
+        self._done(size)
+        return event
 
-    def _posdata_batch(self, systems: int) -> Event | Literal[NeedData.NEED_DATA]:
-        if not self._has(16):
-            return NEED_DATA
-        nat = self._count(12, systems)
+    def _posdata_batch(self, data: bytes | bytearray, start: int, held: int, systems: int) -> _Parsed:
+        if held < 16:
+            return self._ask(16)
+        nat = self._check_nat(_INT_AT(data, start + 12)[0], systems)
         positions_at = 16 + 2 * MATRIX * systems
         size = positions_at + VECTOR * nat * systems
-        if not self._has(size):
-            return NEED_DATA
-        frame = self._whole(size)
-        return PosDataBatch(bytes(frame[16:positions_at]), bytes(frame[positions_at:]), nat)
+        if held < size:
+            return self._ask(size)
+        copy = self._buffer.copy
+        event = PosDataBatch(copy(16, positions_at), copy(positions_at, size), nat)
+        self._done(size)
+        return event
 
-    def _forceready_batch(self, systems: int) -> Event | Literal[NeedData.NEED_DATA]:
-        nat_at = 12 + 8 * systems
-        if not self._has(nat_at + 4):
-            return NEED_DATA
-        nat = self._count(nat_at, systems)
+    def _forceready_batch(self, data: bytes | bytearray, start: int, held: int, systems: int) -> _Parsed:
+        nat_at = 12 + REAL * systems
         forces_at = nat_at + 4
+        if held < forces_at:
+            return self._ask(forces_at)
+        nat = self._check_nat(_INT_AT(data, start + nat_at)[0], systems)
         virials_at = forces_at + VECTOR * nat * systems
-        end = virials_at + MATRIX * systems
-        spans = []
-        total = 0
-        for _ in range(systems):
-            if not self._has(end + 4):
-                return NEED_DATA
-            length = self._length(end, "extra", self._max_extra, total)
-            total += length
-            spans.append((end + 4, end + 4 + length))
-            end += 4 + length
-        if not self._has(end):
-            return NEED_DATA
-        frame = self._whole(end)
-        return ForceReadyBatch(
-            bytes(frame[12:nat_at]),
-            bytes(frame[forces_at:virials_at]),
-            bytes(frame[virials_at : virials_at + MATRIX * systems]),
-            [bytes(frame[a:b]) for a, b in spans],
+        extras_at = virials_at + MATRIX * systems
+        # Where the extras are is remembered from one look to the next, so that
+        # N extras that come one by one are N steps and not N squared.
+        spans, self._spans = self._spans, []
+        end = spans[-1][1] if spans else extras_at
+        wanted = end
+        while len(spans) < systems:
+            wanted = end + 4
+            if held < wanted:
+                break
+            before = end - extras_at - 4 * len(spans)
+            length = _INT_AT(data, start + end)[0]
+            end = wanted + self._check_length(length, "extra", self._max_extra, before)
+            spans.append((wanted, end))
+            wanted = end
+        if held < wanted:
+            self._spans = spans
+            return self._ask(wanted)
+        copy = self._buffer.copy
+        event = ForceReadyBatch(
+            copy(12, nat_at),
+            copy(forces_at, virials_at),
+            copy(virials_at, extras_at),
+            [copy(begin, stop) for begin, stop in spans],
             nat,
         )
+        self._done(end)
+        return event
+
+
+#: How to read what follows a header; the others have no body.
+_BODIES: Final = {INIT: Decoder._init, POSDATA: Decoder._posdata, FORCEREADY: Decoder._forceready}

@@ -1,8 +1,16 @@
-"""Messages to bytes: the i-PI encoders."""
+"""Messages to bytes: the i-PI encoders.
+
+Blocks of reals may be given as floats in one flat iterable, as little-endian
+float64 bytes, or as any float64 array that shares its memory (``array``,
+``numpy.ndarray`` of any shape). Bytes are passed on as they are, so every NaN,
+infinity, denormal and -0.0 arrives as it was.
+"""
 
 from __future__ import annotations
 
 import struct
+import sys
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from wireframe.ipi._messages import (
@@ -13,6 +21,7 @@ from wireframe.ipi._messages import (
     INIT,
     MATRIX,
     POSDATA,
+    REAL,
     VECTOR,
     ZEROS,
 )
@@ -23,8 +32,11 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _INT = struct.Struct("<i")
-_TWO_INTS = struct.Struct("<ii")
-_REAL = struct.Struct("<d")
+_INT_MAX: Final = (1 << 31) - 1
+
+#: Element types of buffers whose memory already is a block of little-endian
+#: float64: plain bytes, and float64 where the machine is little-endian.
+_BLOCK_FORMATS: Final = frozenset({"B", "b", "c", "<d"} | ({"d"} if sys.byteorder == "little" else set()))
 
 
 def encode_header(name: bytes) -> bytes:
@@ -34,33 +46,77 @@ def encode_header(name: bytes) -> bytes:
     ------
     ValueError
         `name` is longer than 12 bytes.
+    TypeError
+        `name` is not bytes-like.
 
     Examples
     --------
     >>> encode_header(b"READY")
     b'READY       '
     """
-    if len(name) > HEADER_LENGTH:
-        raise ValueError(f"header {name!r} is longer than {HEADER_LENGTH} bytes")
-    return name.ljust(HEADER_LENGTH)
+    header = _octets(name)
+    if len(header) > HEADER_LENGTH:
+        raise ValueError(f"header {header!r} is longer than {HEADER_LENGTH} bytes")
+    return header.ljust(HEADER_LENGTH)
 
 
+def _octets(data: Buffer) -> bytes:
+    """Return the bytes of a buffer; bytes() alone would also take numbers and lists."""
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
+def _int32(number: int, what: str) -> bytes:
+    try:
+        return _INT.pack(number)
+    except struct.error as error:
+        raise ValueError(f"{what} {number!r} is not a signed 32-bit number") from error
+
+
+def _byte_string(data: Buffer, what: str) -> tuple[bytes, bytes]:
+    """Return the length, four bytes, and the bytes themselves."""
+    size = memoryview(data).nbytes
+    if size > _INT_MAX:
+        raise ValueError(f"{what} has {size} bytes, its length field ends at {_INT_MAX}")
+    return _INT.pack(size), _octets(data)
+
+
+_INIT_HEAD: Final = encode_header(INIT)
 _POSDATA_HEAD: Final = encode_header(POSDATA)
 _FORCEREADY_HEAD: Final = encode_header(FORCEREADY)
 _REQUEST_HEAD: Final = _POSDATA_HEAD + IDENTITY + IDENTITY + _INT.pack(1)
 _REQUEST_TAIL: Final = encode_header(GETFORCE)
 
 
+def _pack(values: Iterable[float], what: str) -> bytes:
+    numbers = tuple(values)
+    try:
+        return struct.pack(f"<{len(numbers)}d", *numbers)
+    except struct.error as error:
+        raise TypeError(f"{what} must be real numbers, in one flat sequence") from error
+    except OverflowError as error:
+        raise ValueError(f"{what} must fit 64-bit reals") from error
+
+
+def _memory_of(values: object) -> bytes | None:
+    """Return the bytes of a buffer that is a block of reals, else None."""
+    try:
+        view = memoryview(values)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return view.tobytes() if view.format in _BLOCK_FORMATS else None
+
+
 def _block(values: Buffer | Iterable[float], what: str, multiple: int) -> bytes:
     """Little-endian bytes of `values`: floats, or a buffer that already is such a block."""
-    block: bytes
-    if isinstance(values, (bytes, bytearray, memoryview)):
-        block = bytes(values)
+    if isinstance(values, bytes):
+        block = values
+    elif isinstance(values, (tuple, list)):
+        block = _pack(values, what)
     else:
-        numbers: Sequence[float] = tuple(values)  # type: ignore[arg-type]
-        block = struct.pack(f"<{len(numbers)}d", *numbers)
+        memory = _memory_of(values)
+        block = _pack(values, what) if memory is None else memory  # type: ignore[arg-type]
     if len(block) % multiple:
-        raise ValueError(f"{what} must be a multiple of {multiple // 8} reals, got {len(block)} bytes")
+        raise ValueError(f"{what} must be a multiple of {multiple // REAL} reals, got {len(block)} bytes")
     return block
 
 
@@ -69,6 +125,10 @@ def _matrix(values: Buffer | Iterable[float], what: str) -> bytes:
     if len(block) != MATRIX:
         raise ValueError(f"{what} must be 9 reals, got {len(block)} bytes")
     return block
+
+
+def _real(value: float, what: str) -> bytes:
+    return _pack((value,), what)
 
 
 def encode_init(bead: int, text: Buffer = b"") -> bytes:
@@ -84,19 +144,16 @@ def encode_init(bead: int, text: Buffer = b"") -> bytes:
     Raises
     ------
     ValueError
-        `bead` does not fit 32 bits.
+        `bead` does not fit 32 bits, or the text is longer than 2^31 - 1 bytes.
+    TypeError
+        `text` is not bytes-like.
 
     Examples
     --------
     >>> encode_init(4, b"dt : 0.5")
     b'INIT        \x04\x00\x00\x00\x08\x00\x00\x00dt : 0.5'
     """
-    payload = bytes(text)
-    try:
-        numbers = _TWO_INTS.pack(bead, len(payload))
-    except struct.error as error:
-        raise ValueError(f"bead {bead!r} is not a signed 32-bit number") from error
-    return b"".join((encode_header(INIT), numbers, payload))
+    return b"".join((_INIT_HEAD, _int32(bead, "bead"), *_byte_string(text, "text")))
 
 
 def encode_posdata(
@@ -117,6 +174,8 @@ def encode_posdata(
     ------
     ValueError
         A block has the wrong size.
+    TypeError
+        A block holds something else than real numbers.
     """
     block = _block(positions, "positions", VECTOR)
     return b"".join(
@@ -145,6 +204,8 @@ def encode_request(field_au: Buffer | Iterable[float]) -> bytes:
     ------
     ValueError
         It is not one vector.
+    TypeError
+        It holds something else than real numbers.
     """
     block = _block(field_au, "field", VECTOR)
     if len(block) != VECTOR:
@@ -175,18 +236,18 @@ def encode_forceready(
     ------
     ValueError
         A block has the wrong size.
+    TypeError
+        A block holds something else than real numbers.
     """
     block = _block(forces, "forces", VECTOR)
-    more = bytes(extra)
     return b"".join(
         (
             _FORCEREADY_HEAD,
-            _REAL.pack(energy),
+            _real(energy, "energy"),
             _INT.pack(len(block) // VECTOR),
             block,
             _matrix(virial, "virial"),
-            _INT.pack(len(more)),
-            more,
+            *_byte_string(extra, "extra"),
         )
     )
 
@@ -208,6 +269,8 @@ def encode_posdata_batch(
     ------
     ValueError
         Sizes differ, a block has the wrong size, or the batch is empty.
+    TypeError
+        A block holds something else than real numbers.
     """
     blocks = [_block(one, "positions", VECTOR) for one in positions]
     pairs = [_matrix(a, "cell") + _matrix(b, "inverse cell") for a, b in cells]
@@ -217,7 +280,7 @@ def encode_posdata_batch(
 
 def encode_forceready_batch(
     forces: Sequence[Buffer | Iterable[float]],
-    energies: Sequence[float],
+    energies: Buffer | Iterable[float],
     virials: Sequence[Buffer | Iterable[float]],
     extras: Sequence[Buffer],
 ) -> bytes:
@@ -227,22 +290,27 @@ def encode_forceready_batch(
     ----------
     forces : sequence of N blocks
         nat x 3 reals each, the same nat for all.
-    energies : sequence of N floats
-    virials : sequence of N blocks of 9 reals
+    energies : iterable of N floats or bytes-like
+        Hartree.
+    virials : sequence of N blocks
+        9 reals each, in wire order.
     extras : sequence of N bytes-like
+        At most 2^31 - 1 bytes each.
 
     Raises
     ------
     ValueError
         Sizes differ, a block has the wrong size, or the batch is empty.
+    TypeError
+        A block holds something else than real numbers.
     """
     blocks = [_block(one, "forces", VECTOR) for one in forces]
     matrices = [_matrix(one, "virial") for one in virials]
-    texts = [bytes(one) for one in extras]
-    nat = _common_nat(blocks, len(energies), len(matrices), len(texts))
-    strings = [_INT.pack(len(text)) + text for text in texts]
+    energy_block = _block(energies, "energies", REAL)
+    strings = [_byte_string(one, "extra") for one in extras]
+    nat = _common_nat(blocks, len(energy_block) // REAL, len(matrices), len(strings))
     return b"".join(
-        (_FORCEREADY_HEAD, _block(energies, "energies", 8), _INT.pack(nat), *blocks, *matrices, *strings)
+        (_FORCEREADY_HEAD, energy_block, _INT.pack(nat), *blocks, *matrices, *chain.from_iterable(strings))
     )
 
 

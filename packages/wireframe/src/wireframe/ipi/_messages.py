@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+#: Bytes of a header, padding included.
 HEADER_LENGTH: Final = 12
 
 STATUS: Final = b"STATUS"
@@ -20,8 +21,11 @@ STOP: Final = b"STOP"
 EXIT: Final = b"EXIT"
 BYE: Final = b"BYE"
 
+#: `POSDATA` when the position is an electric field.
 FIELDDATA: Final = POSDATA
+#: `GETFORCE` when the force is a source amplitude.
 GETSOURCE: Final = GETFORCE
+#: `FORCEREADY` when the force is a source amplitude.
 SOURCEREADY: Final = FORCEREADY
 
 #: What a driver has to understand.
@@ -29,7 +33,8 @@ FROM_SERVER: Final = frozenset({STATUS, INIT, POSDATA, GETFORCE, STOP, EXIT})
 #: What a server has to understand.
 FROM_DRIVER: Final = frozenset({NEEDINIT, READY, HAVEDATA, FORCEREADY, BYE})
 
-#: Bytes of one vector and one 3x3 matrix of float64.
+#: Bytes of one float64, of one vector and of one 3x3 matrix.
+REAL: Final = 8
 VECTOR: Final = 24
 MATRIX: Final = 72
 
@@ -38,10 +43,20 @@ IDENTITY: Final = struct.pack("<9d", 1, 0, 0, 0, 1, 0, 0, 0, 1)
 #: The 3x3 zero matrix, 72 bytes.
 ZEROS: Final = bytes(MATRIX)
 
-# Offsets of the combined request and the one-atom reply.
+#: Where the field stands in the combined request, `encode_request`.
 REQUEST_FIELD_OFFSET: Final = 160
+#: Bytes of the combined request.
 REQUEST_LENGTH: Final = 196
-REPLY_LENGTH: Final = 124
+#: Bytes of a ``FORCEREADY`` of one atom up to its extra: header, energy, nat,
+#: force, virial, length of the extra.
+REPLY: Final = struct.Struct("<12sdi24s72si")
+REPLY_LENGTH: Final = REPLY.size
+
+#: Default limit, bytes. Larger than any INIT text or extra seen so far, small
+#: enough for a hub to hold one for each of many peers.
+MAX_STRING: Final = 16 << 20
+#: Default limit, atoms. 24 MiB of positions.
+MAX_NAT: Final = 1 << 20
 
 
 @dataclass(slots=True)

@@ -1,0 +1,49 @@
+"""Who may connect: address lists for TCP, the same user for UNIX sockets."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_allowed(allow: Iterable[str]) -> tuple[Network, ...]:
+    """Read a list of addresses and networks such as ``"10.1.0.0/16"`` or ``"::1"``.
+
+    Raises
+    ------
+    ValueError
+        An entry is neither an address nor a network.
+    """
+    return tuple(ipaddress.ip_network(entry, strict=False) for entry in allow)
+
+
+def is_allowed(host: str, allowed: tuple[Network, ...]) -> bool:
+    """Whether a numeric address is in the list; an empty list allows everybody."""
+    if not allowed:
+        return True
+    address = ipaddress.ip_address(host.partition("%")[0])
+    # A dual-stack listener sees IPv4 peers as ::ffff:a.b.c.d.
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network or address in network for network in allowed)
+
+
+def foreign_user(connection: socket.socket) -> int | None:
+    """Return the user id of a UNIX peer that is neither us nor root, else None.
+
+    The kernel is asked (``SO_PEERCRED``), which Python offers on Linux only.
+    Elsewhere the socket's file mode 0600 is the only guard, and None is returned.
+    """
+    if sys.platform != "linux":
+        return None
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    user: int = struct.unpack("3i", credentials)[1]
+    return None if user in (0, os.geteuid()) else user

@@ -1,0 +1,105 @@
+"""numpy arrays to request bytes and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from wireframe import ipi
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+Fields: TypeAlias = "NDArray[np.float64]"
+
+#: float64 in wire order; the native type on every machine that speaks this protocol.
+WIRE_FLOAT: Final = np.dtype("<f8")
+
+
+class RequestBlock:
+    """The requests of one step, 196 bytes each, in one preallocated block.
+
+    Parameters
+    ----------
+    count : int
+        Number of molecules.
+    last_header : bytes
+        What follows each field: ``GETFORCE``, or ``STATUS`` for two phases.
+
+    Attributes
+    ----------
+    rows : list of memoryview
+        One request each; valid until the next `fill`.
+    """
+
+    def __init__(self, count: int, last_header: bytes) -> None:
+        template = ipi.encode_request(bytes(24))[: -ipi.HEADER_LENGTH] + ipi.encode_header(last_header)
+        block = bytearray(template * count)
+        cells = np.frombuffer(block, np.uint8).reshape(count, ipi.REQUEST_LENGTH)
+        self._fields = cells[:, ipi.REQUEST_FIELD_OFFSET : ipi.REQUEST_FIELD_OFFSET + 24]
+        view = memoryview(block)
+        self.rows = [
+            view[start : start + ipi.REQUEST_LENGTH] for start in range(0, len(block), ipi.REQUEST_LENGTH)
+        ]
+
+    def fill(self, fields: bytes) -> None:
+        """Put 24 bytes of field into each request."""
+        self._fields[:] = np.frombuffer(fields, np.uint8).reshape(-1, 24)
+
+
+def fields_of_requests(requests: Mapping[int, Mapping[str, Any]]) -> bytes:
+    """Return the ``efield_au`` of all requests as one block.
+
+    Parameters
+    ----------
+    requests : mapping of int to mapping
+        Each with ``efield_au``, array-like, shape (3,), atomic units.
+
+    Returns
+    -------
+    bytes
+        3 little-endian float64 for each request, in order.
+
+    Raises
+    ------
+    ValueError
+        A field is missing or is not three real numbers; the molecule is named.
+    """
+    try:
+        fields = np.array([request["efield_au"] for request in requests.values()], dtype=WIRE_FLOAT)
+        if fields.shape == (len(requests), 3):
+            return fields.tobytes()
+    except (KeyError, TypeError, ValueError):
+        pass  # find out below who it was
+    for molecule_id, request in requests.items():
+        try:
+            shape = np.array(request["efield_au"], dtype=WIRE_FLOAT).shape
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"molecule {molecule_id}: no usable efield_au in its request: {error!r}"
+            ) from error
+        if shape != (3,):
+            raise ValueError(f"molecule {molecule_id}: efield_au has shape {shape}, it must be (3,)")
+    raise ValueError("the requests hold no fields of shape (3,)")
+
+
+def fields_of_array(fields: ArrayLike, count: int) -> bytes:
+    """Return an (N, 3) array as one block.
+
+    Raises
+    ------
+    ValueError
+        The shape is not ``(count, 3)``.
+    """
+    array = np.asarray(fields, dtype=WIRE_FLOAT)
+    if array.shape != (count, 3):
+        raise ValueError(f"fields have shape {array.shape}, the molecules need ({count}, 3)")
+    return array.tobytes()
+
+
+def amplitudes_of(block: bytes) -> Fields:
+    """Return a writable (N, 3) array of the amplitudes in a block."""
+    return np.frombuffer(bytearray(block), WIRE_FLOAT).reshape(-1, 3)

@@ -1,0 +1,249 @@
+"""One frozen step: what was asked of whom, and what came back.
+
+The rules, all of them here and none of them in the socket code:
+
+* A step is frozen as a whole: molecules and fields stay what they were until
+  every molecule has answered, whatever dies or times out in between.
+* A molecule is asked once. It is asked again only if the driver it was asked
+  through is gone *before* answering.
+* An answer that arrived is kept, also when its driver dies afterwards.
+
+So every driver commits a step exactly once. With ``two_phase`` a driver is
+told to commit only when all open molecules have staged; a death before that
+leaves the others staged and uncommitted.
+
+::
+
+                 ask            reply
+    UNASKED ───────────▶ ASKED ────────▶ ANSWERED          (direct)
+       │  ask        staged        commit
+       └─────▶ STAGING ────▶ STAGED ─────▶ ASKED ─▶ …       (two-phase)
+
+    any of STAGING, STAGED, ASKED ──lose──▶ UNASKED
+
+No sockets, no clock: time comes in as ``now`` (seconds, monotonic).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Stage(enum.IntEnum):
+    """How far one molecule is in the frozen step."""
+
+    UNASKED = 0
+    STAGING = 1
+    STAGED = 2
+    ASKED = 3
+    ANSWERED = 4
+
+
+@dataclass(slots=True)
+class StepResult:
+    """A complete step.
+
+    Attributes
+    ----------
+    ids : tuple of int
+        Molecules in frozen order.
+    amplitudes : bytes
+        One vector (24 bytes, 3 little-endian float64, atomic units) each.
+    extras : list of bytes
+        One byte string each.
+    """
+
+    ids: tuple[int, ...]
+    amplitudes: bytes
+    extras: list[bytes]
+
+
+class Barrier:
+    """Collects one answer per molecule for one frozen step.
+
+    Parameters
+    ----------
+    two_phase : bool
+        Ask for staging first and for the commit when everybody has staged.
+
+    Notes
+    -----
+    Molecules are addressed by *slot*, their position in the frozen order.
+    Not safe for several threads at once.
+    """
+
+    def __init__(self, *, two_phase: bool = False) -> None:
+        self.two_phase = two_phase
+        self.ids: tuple[int, ...] = ()
+        self.fields = b""
+        self._slots: dict[int, int] = {}
+        self._slots_of: tuple[int, ...] = ()
+        self._fresh = False
+        self._stages: list[Stage] = []
+        self._asked_at: list[float] = []
+        self._amplitudes: list[bytes] = []
+        self._extras: list[bytes] = []
+        self._open = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a step is under way."""
+        return bool(self.ids)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every molecule of the frozen step has answered."""
+        return not self._open and bool(self.ids)
+
+    def freeze(self, ids: tuple[int, ...], fields: bytes) -> None:
+        """Begin a step.
+
+        Parameters
+        ----------
+        ids : tuple of int
+            Different molecules, at least one.
+        fields : bytes
+            24 bytes for each.
+
+        Raises
+        ------
+        ValueError
+            A step is under way, `ids` is empty or repeats an id, or the sizes
+            do not agree. Nothing is changed then.
+        """
+        if self.ids:
+            raise ValueError("a step is under way; it must be completed first")
+        # The usual case is the same molecules as in the step before.
+        slots = self._slots
+        if ids != self._slots_of:
+            slots = {molecule_id: slot for slot, molecule_id in enumerate(ids)}
+        if not ids or len(slots) != len(ids) or len(fields) != 24 * len(ids):
+            raise ValueError("a step needs different molecules and one vector for each")
+        count = len(ids)
+        self._slots, self._slots_of = slots, ids
+        self._fresh = True
+        self.ids, self.fields = ids, fields
+        self._stages = [Stage.UNASKED] * count
+        self._asked_at = [0.0] * count
+        self._amplitudes = [b""] * count
+        self._extras = [b""] * count
+        self._open = count
+
+    def slot_of(self, molecule_id: int) -> int | None:
+        """Return the slot of a molecule in the frozen step, None if it has none."""
+        return self._slots.get(molecule_id) if self.ids else None
+
+    def stage_of(self, slot: int) -> Stage:
+        """Return how far the molecule in `slot` is."""
+        return self._stages[slot]
+
+    def asked_at(self, slot: int) -> float:
+        """Return when the molecule in `slot` was asked, seconds, monotonic."""
+        return self._asked_at[slot]
+
+    def unanswered(self) -> list[int]:
+        """Return the slots that have not answered."""
+        if self._open == len(self.ids):
+            return list(range(self._open))
+        return [slot for slot, stage in enumerate(self._stages) if stage is not Stage.ANSWERED]
+
+    def ask(self, now: float) -> Sequence[int]:
+        """Mark all unasked molecules as asked and return their slots.
+
+        The caller sends each the request: the combined one, or in two-phase
+        mode the field and a status question.
+        """
+        after = Stage.STAGING if self.two_phase else Stage.ASKED
+        if self._fresh:
+            self._fresh = False
+            self._stages = [after] * self._open
+            self._asked_at = [now] * self._open
+            return range(self._open)
+        slots = [slot for slot, stage in enumerate(self._stages) if stage is Stage.UNASKED]
+        for slot in slots:
+            self._stages[slot] = after
+            self._asked_at[slot] = now
+        return slots
+
+    def stage(self, slot: int) -> list[int]:
+        """Note that a molecule has staged; return the slots that must commit now.
+
+        The list is empty while others still stage. The returned molecules are
+        marked as asked.
+        """
+        self._stages[slot] = Stage.STAGED
+        if any(stage in (Stage.UNASKED, Stage.STAGING) for stage in self._stages):
+            return []
+        due = [other for other, stage in enumerate(self._stages) if stage is Stage.STAGED]
+        for other in due:
+            self._stages[other] = Stage.ASKED
+        return due
+
+    def answer(self, slot: int, amplitude: bytes, extra: bytes) -> None:
+        """Keep the answer of a molecule that was asked.
+
+        Parameters
+        ----------
+        slot : int
+        amplitude : bytes
+            24 bytes.
+        extra : bytes
+
+        Raises
+        ------
+        ValueError
+            The molecule was not asked: its answer would be somebody else's.
+        """
+        if self._stages[slot] is not Stage.ASKED:
+            raise ValueError(f"molecule {self.ids[slot]} was not asked")
+        self._stages[slot] = Stage.ANSWERED
+        self._amplitudes[slot] = amplitude
+        self._extras[slot] = extra
+        self._open -= 1
+
+    def lose(self, slot: int) -> bool:
+        """Note that the driver of a molecule is gone; return whether it owed an answer.
+
+        An answer that arrived stays. Otherwise the molecule will be asked
+        again, through whoever replaces the driver.
+        """
+        if self._stages[slot] is Stage.ANSWERED:
+            return False
+        self._stages[slot] = Stage.UNASKED
+        return True
+
+    def extra_of(self, molecule_id: int) -> bytes | None:
+        """Return the extra that a molecule has already sent in this step."""
+        slot = self.slot_of(molecule_id)
+        if slot is None or self._stages[slot] is not Stage.ANSWERED:
+            return None
+        return self._extras[slot]
+
+    def late(self, now: float) -> dict[int, float]:
+        """Return who was asked and has not answered, and for how long (s)."""
+        waited_for = (Stage.STAGING, Stage.ASKED)
+        return {
+            self.ids[slot]: now - self._asked_at[slot]
+            for slot, stage in enumerate(self._stages)
+            if stage in waited_for
+        }
+
+    def take(self) -> StepResult:
+        """Return the answers of a complete step and forget it.
+
+        Raises
+        ------
+        ValueError
+            The step is not complete.
+        """
+        if not self.complete:
+            raise ValueError("the step is not complete")
+        result = StepResult(self.ids, b"".join(self._amplitudes), self._extras)
+        self.ids, self.fields = (), b""
+        self._stages, self._asked_at, self._amplitudes, self._extras = [], [], [], []
+        return result

@@ -1,0 +1,71 @@
+"""One driver's socket: what arrived goes to `Client`, what must go out waits here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mxl_sockets._client import Client
+
+if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
+
+
+class Connection(Client):
+    """A non-blocking socket with its undelivered output.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        Connected; made non-blocking and owned from here on.
+    peer, since, endpoint, max_extra
+        As for `Client`.
+    """
+
+    __slots__ = ("descriptor", "outgoing", "receive_into", "send_now", "sock", "watches_write")
+
+    def __init__(
+        self, sock: socket.socket, peer: str, since: float, *, endpoint: int | None = None, max_extra: int
+    ) -> None:
+        super().__init__(peer, since, endpoint=endpoint, max_extra=max_extra)
+        sock.setblocking(False)
+        self.sock = sock
+        self.descriptor = sock.fileno()
+        #: Bytes that the peer has not taken yet. It holds at most an INIT and
+        #: one request: nothing more is sent before the peer has answered.
+        self.outgoing = bytearray()
+        self.watches_write = False
+        # Bound once: they are called for every molecule in every step.
+        self.send_now = sock.send
+        self.receive_into = sock.recv_into
+
+    def send(self, data: Buffer) -> None:
+        """Send what the peer takes now and keep the rest in order.
+
+        Raises
+        ------
+        OSError
+            The connection is broken.
+        """
+        if not self.outgoing:
+            try:
+                sent = self.send_now(data)
+            except BlockingIOError:
+                sent = 0
+            data = memoryview(data)[sent:]
+        self.outgoing += data
+
+    def flush(self) -> None:
+        """Send more of what was kept.
+
+        Raises
+        ------
+        OSError
+            The connection is broken.
+        """
+        try:
+            sent = self.send_now(self.outgoing)
+        except BlockingIOError:
+            return
+        del self.outgoing[:sent]

@@ -1,0 +1,137 @@
+"""The hub's operations: bind, step, stop. What to wait for, and for how long."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from mxl_sockets._exchange import Exchange
+from mxl_sockets._loop import Loop
+from mxl_sockets._poll import make_poller
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mxl_sockets._access import Network
+    from mxl_sockets._barrier import StepResult
+    from mxl_sockets._connection import Connection
+    from mxl_sockets._listen import Listener
+    from mxl_sockets._roster import Roster
+    from mxl_sockets._settings import HubSettings
+
+logger = logging.getLogger(__name__)
+
+#: Share of the grace period after which drivers that did not answer STOP are
+#: sent EXIT too: i-PI's and ASE's know no other end.
+EXIT_AFTER = 0.25
+
+
+class Coupling:
+    """A hub's sockets and rules behind its public face.
+
+    Every method but `close_in_child` wants `lock` to be held.
+
+    Parameters
+    ----------
+    roster : Roster
+    settings : HubSettings
+    allowed : tuple of networks
+    latency : float
+        Seconds; bounds waits for things that the sockets do not announce.
+    """
+
+    def __init__(
+        self, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...], latency: float
+    ) -> None:
+        poller = make_poller()
+        self.exchange = Exchange(poller, roster, settings, allowed)
+        self.loop = Loop(poller, self.exchange)
+        self.lock = self.loop.lock
+        self.roster = roster
+        self.barrier = self.exchange.barrier
+        self.stopping = False
+        self.steps = 0
+        self._latency = latency
+
+    def listen(self, listener: Listener) -> None:
+        """Own a listener."""
+        self.exchange.acceptor.add(listener)
+        if listener.endpoint is not None:
+            self.roster.endpoints.add(listener.endpoint)
+        self.loop.wake()
+
+    def bind(self, ids: Sequence[int], deadline: float, *, require_init: bool = True) -> bool:
+        """Bind drivers until all `ids` have one; False at the deadline or when stopping."""
+        roster = self.roster
+        seen = -1
+
+        def done() -> bool:
+            nonlocal seen
+            if self.stopping:
+                return True
+            if roster.arrivals != seen or roster.asks_again:
+                seen = roster.arrivals
+                self.exchange.bind_missing(ids, time.monotonic())
+            return not (roster.unready(ids) if require_init else roster.missing(ids))
+
+        while not self.stopping:
+            # A match function may change its mind without any news from a socket.
+            slice_end = min(deadline, time.monotonic() + self._latency) if roster.asks_again else deadline
+            if self.loop.run_until(done, slice_end) and not self.stopping:
+                return True
+            if time.monotonic() >= deadline:
+                return False
+        return False
+
+    def attempt(self, deadline: float) -> StepResult | None:
+        """Bring the frozen step as far as it goes before the deadline.
+
+        Returns
+        -------
+        StepResult or None
+            None at the deadline, when stopping, when a molecule has no driver,
+            or as soon as a driver that owed an answer is lost.
+        """
+        barrier, exchange = self.barrier, self.exchange
+        # What lies unread now was sent before the request: it must not pass for its reply.
+        self.loop.look()
+        unanswered = [barrier.ids[slot] for slot in barrier.unanswered()]
+        if self.roster.unready(unanswered):
+            soon = min(deadline, time.monotonic() + self._latency)
+            if not self.bind(unanswered, soon):
+                return None
+        exchange.interrupted = False
+        exchange.ask(time.monotonic())
+        self.loop.run_until(lambda: barrier.complete or exchange.interrupted or self.stopping, deadline)
+        if not barrier.complete:
+            return None
+        result = barrier.take()
+        self.steps += 1
+        self.roster.remember_extras(result.ids, result.extras)
+        return result
+
+    def shut_down(self, wait: float) -> None:
+        """Stop all drivers; return when all have answered or after `wait` seconds."""
+        connections = self.exchange.connections
+        start = time.monotonic()
+        self.exchange.stop_drivers()
+        for share, last_word in ((EXIT_AFTER, self.exchange.exit_drivers), (1.0, self.exchange.drop_all)):
+            self.loop.run_until(lambda: not connections, start + share * max(0.0, wait))
+            last_word()
+
+    def interrupt(self, deadline: float) -> None:
+        """Make every waiting call return; wait until none holds the sockets."""
+        self.stopping = True
+        self.loop.wake()
+        self.loop.wait_until_free(deadline)
+
+    def close(self) -> None:
+        """Close everything; afterwards only reading attributes makes sense."""
+        self.stopping = True
+        self.exchange.close()
+
+    def close_in_child(self) -> None:
+        """Let go of the descriptors in a forked child, without the lock: its holder may be gone."""
+        self.stopping = True
+        self.exchange.close_in_child()

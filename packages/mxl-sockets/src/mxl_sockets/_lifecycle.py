@@ -1,0 +1,203 @@
+"""A hub's life: opening, looking at it, stopping, and what a fork does to it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Literal
+
+from mxl_sockets import mpi
+from mxl_sockets._access import parse_allowed
+from mxl_sockets._coupling import Coupling
+from mxl_sockets._listen import Address, Listener, listen_tcp, listen_unix, unix_path
+from mxl_sockets._roster import Roster
+from mxl_sockets._settings import HubSettings
+from mxl_sockets.errors import ForeignProcessError
+from mxl_sockets.status import HubStatus, ReplyTimes
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator
+    from typing import Self
+
+    from mxl_sockets._connection import Connection
+    from mxl_sockets._roster import Match
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PORT = 31415
+
+
+class HubLifecycle:
+    """What `mxl_sockets.SocketHub` does beside registering, binding and stepping."""
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = DEFAULT_PORT,
+        unixsocket: str | None = None,
+        timeout: float = 60.0,
+        latency: float = 0.01,
+        *,
+        resume: bool = False,
+        allow: Iterable[str] = (),
+        match: Match | None = None,
+        listener: socket.socket | None = None,
+        two_phase: bool = False,
+        handshake: Literal["init", "status", "init+status"] = "init",
+        handshake_timeout: float = 10.0,
+        silence_limit: float | None = None,
+        max_extra: int = 16 << 20,
+        max_waiting: int = 16384,
+    ) -> None:
+        self.timeout = timeout
+        self.latency = latency
+        self.unixsocket_path = None if unixsocket is None else unix_path(unixsocket)
+        self._owner = os.getpid()
+        self._step_lock = threading.Lock()
+        self._lineup: tuple[int, ...] = ()
+        self._address: Address | None = None
+        self._roster: Roster[Connection] = Roster(resume=resume, match=match)
+        self._coupling: Coupling | None = None
+        allowed = parse_allowed(allow)
+        settings = HubSettings(
+            two_phase=two_phase,
+            handshake=handshake,
+            handshake_timeout=handshake_timeout,
+            silence_limit=silence_limit,
+            max_extra=max_extra,
+            max_waiting=max_waiting,
+        )
+        if not mpi.am_master():
+            return
+        if listener is not None:
+            own = Listener(listener)
+        elif unixsocket is not None:
+            own = listen_unix(unixsocket)
+        else:
+            own = listen_tcp(host, DEFAULT_PORT if port is None else port)
+        self._coupling = Coupling(self._roster, settings, allowed, latency)
+        with self._coupling.lock:
+            self._coupling.listen(own)
+        self._address = own.address
+        _hubs.add(self)
+        # A hub that is forgotten, or alive at exit, still gives up its UNIX path.
+        self._finalizer = weakref.finalize(self, self._coupling.close)
+        logger.info("listening on %s", self._address)
+
+    @property
+    def address(self) -> Address | None:
+        """Where drivers connect: ``(host, port)`` or the UNIX path; None once stopped."""
+        return self._address
+
+    def status(self) -> HubStatus:
+        """Return who is bound, who waits, who is late and what went wrong last."""
+        with self._locked() as coupling:
+            roster = self._roster
+            if coupling is None:
+                return HubStatus(None, {}, sorted(roster.expected), [], {}, False, 0, 0, None, ReplyTimes())
+            if not coupling.stopping:
+                coupling.loop.look()
+            exchange = coupling.exchange
+            return HubStatus(
+                address=self._address,
+                bound={molecule_id: client.peer for molecule_id, client in roster.bound.items()},
+                missing=sorted(roster.missing(roster.expected)),
+                waiting=[client.peer for client in roster.waiting],
+                late=coupling.barrier.late(time.monotonic()),
+                paused=exchange.paused,
+                steps=coupling.steps,
+                dropped=exchange.dropped,
+                last_error=exchange.last_error,
+                reply_times=exchange.reply_times.copy(),
+            )
+
+    def graceful_shutdown(self, reason: str | None = None, wait: float = 2.0) -> None:
+        """Ask all drivers to end, and wait until they have.
+
+        Drivers get STOP; those that have not answered after a quarter of the
+        time get EXIT as well. Then all connections are closed. The hub goes
+        on listening.
+
+        Parameters
+        ----------
+        reason : str or None
+            For the log.
+        wait : float
+            Seconds at the most; the call returns as soon as all have ended.
+        """
+        with self._locked() as coupling:
+            if coupling is not None and not coupling.stopping:
+                logger.info(
+                    "stopping %d drivers: %s", len(coupling.exchange.connections), reason or "no reason given"
+                )
+                coupling.shut_down(wait)
+
+    def stop(self) -> None:
+        """End all drivers, close everything and remove the UNIX path.
+
+        Calls that wait in other threads return at once. A second call does
+        nothing.
+        """
+        wait = max(2.0, 10 * self.latency)
+        with self._locked() as coupling:
+            if coupling is None or coupling.stopping:
+                return
+            coupling.interrupt(time.monotonic() + wait)
+            coupling.shut_down(wait)
+            self._finalizer()
+            self._address = None
+        _hubs.discard(self)
+        logger.info("stopped")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[Coupling | None]:
+        """Give access to the coupling; None on a rank without a hub."""
+        if os.getpid() != self._owner:
+            raise ForeignProcessError("this hub belongs to the process that made it, not to a forked child")
+        if self._coupling is None:
+            yield None
+            return
+        with self._coupling.lock:
+            yield self._coupling
+
+    @contextlib.contextmanager
+    def _stepping(self, deadline: float) -> Iterator[Coupling | None]:
+        """Give access to one thread at a time; None if that is not possible in time."""
+        if not self._step_lock.acquire(timeout=min(3600.0, max(0.0, deadline - time.monotonic()))):
+            yield None
+            return
+        try:
+            with self._locked() as coupling:
+                yield None if coupling is None or coupling.stopping else coupling
+        finally:
+            self._step_lock.release()
+
+
+#: Hubs of this process, so that a forked child can let go of them.
+_hubs: weakref.WeakSet[HubLifecycle] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    for hub in list(_hubs):
+        hub._finalizer.detach()
+        if hub._coupling is not None:
+            hub._coupling.close_in_child()
+    _hubs.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - absent on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,222 @@
+"""Listening sockets: binding TCP and UNIX addresses, and letting go of them.
+
+A UNIX path outlives its process. So a path that exists is probed: a living
+listener is left alone, a dead socket is taken over, and anything that is not a
+socket is never touched. A path is unlinked only by the process and only as the
+very inode (device, number) that it created, so that an old hub cannot remove
+the path of its successor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+from typing import Final, TypeAlias
+
+#: Names of UNIX sockets that are not absolute paths are appended to this.
+UNIX_PREFIX: Final = os.sep + "tmp" + os.sep + "socketmxl_"
+
+#: Connections the kernel may hold for us; the system's own limit caps it. A
+#: cluster job starts its drivers all at once.
+BACKLOG: Final = 16384
+
+#: Seconds a probe waits for a listener that may be dead.
+PROBE_TIMEOUT: Final = 0.25
+
+#: Seconds until a silent TCP peer is probed, between probes, and until
+#: unacknowledged data ends the connection: a vanished host is noticed within a minute.
+KEEPALIVE_IDLE: Final = 30
+KEEPALIVE_INTERVAL: Final = 10
+KEEPALIVE_COUNT: Final = 3
+USER_TIMEOUT_MS: Final = 60_000
+
+Address: TypeAlias = tuple[str, int] | str
+
+
+def unix_path(name: str) -> str:
+    """Return the path of a UNIX socket: absolute as it is, else prefixed.
+
+    Raises
+    ------
+    ValueError
+        The name is empty, holds a NUL, or the path is longer than the system allows.
+
+    Examples
+    --------
+    >>> unix_path("/run/lab/hub")
+    '/run/lab/hub'
+    """
+    if not name or "\0" in name:
+        raise ValueError(f"{name!r} is not a name for a UNIX socket")
+    path = name if name.startswith("/") else UNIX_PREFIX + name
+    limit = 107 if sys.platform == "linux" else 103
+    if len(os.fsencode(path)) > limit:
+        raise ValueError(f"UNIX socket path {path!r} is longer than {limit} bytes")
+    return path
+
+
+class Listener:
+    """A bound, listening, non-blocking socket that knows how to clean up.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        Bound and listening.
+    endpoint : int, optional
+        The only molecule that connections to it may become.
+
+    Attributes
+    ----------
+    address : (str, int) or str
+        Numeric host and bound port, or the UNIX path.
+    """
+
+    def __init__(self, sock: socket.socket, *, path: str | None = None, endpoint: int | None = None) -> None:
+        self.sock = sock
+        self.endpoint = endpoint
+        self.descriptor = sock.fileno()
+        self.is_unix = path is not None
+        self.address: Address = path if path is not None else sock.getsockname()[:2]
+        self._owner = os.getpid()
+        self._inode = _inode(path) if path is not None else None
+        sock.setblocking(False)
+
+    def close(self) -> None:
+        """Stop listening; unlink the path if it is still ours."""
+        self.sock.close()
+        if self._inode is None or not isinstance(self.address, str) or os.getpid() != self._owner:
+            return
+        with contextlib.suppress(OSError):
+            if _inode(self.address) == self._inode:
+                Path(self.address).unlink()
+        self._inode = None
+
+    def close_in_child(self) -> None:
+        """Let go of the descriptor in a forked child; the path stays the parent's."""
+        self.sock.close()
+
+
+def _inode(path: str) -> tuple[int, int]:
+    status = Path(path).lstat()
+    return status.st_dev, status.st_ino
+
+
+def listen_tcp(host: str | None, port: int, *, endpoint: int | None = None) -> Listener:
+    """Listen on a TCP address.
+
+    Parameters
+    ----------
+    host : str or None
+        Name, IPv4 or IPv6 literal; None is the loopback address 127.0.0.1,
+        the empty string all IPv4 interfaces.
+    port : int
+        0 takes a free one.
+    endpoint : int, optional
+        See `Listener`.
+
+    Raises
+    ------
+    OSError
+        The address cannot be bound; the message names it.
+    """
+    wanted = "127.0.0.1" if host is None else host or "0.0.0.0"  # noqa: S104 - asked for by the user
+    family, kind, proto, _, address = socket.getaddrinfo(
+        wanted, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:  # pragma: no cover - Windows: reuse would let others steal the port
+            sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE", 0), 1)
+        try:
+            sock.bind(address)
+        except OSError as error:
+            raise type(error)(
+                error.errno, f"cannot listen on {wanted} port {port}: {error.strerror}"
+            ) from error
+        sock.listen(BACKLOG)
+        return Listener(sock, endpoint=endpoint)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def listen_unix(name: str, *, endpoint: int | None = None) -> Listener:
+    """Listen on a UNIX socket that only this user can connect to.
+
+    Parameters
+    ----------
+    name : str
+        Absolute path, or a name for `unix_path`.
+    endpoint : int, optional
+        See `Listener`.
+
+    Raises
+    ------
+    RuntimeError
+        Another process listens there.
+    FileExistsError
+        Something that is not a socket has the path.
+    OSError
+        The path cannot be bound, or the system has no UNIX sockets.
+    """
+    path = unix_path(name)
+    if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Windows
+        raise OSError("this system has no UNIX sockets; use TCP on the loopback address")
+    _clear_path(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "linux":
+            # The mode given to the descriptor is the mode of the path from
+            # its first moment on; a chmod afterwards would leave a gap.
+            os.fchmod(sock.fileno(), 0o600)
+        try:
+            sock.bind(path)
+        except OSError as error:
+            raise type(error)(error.errno, f"cannot listen on {path}: {error.strerror}") from error
+        Path(path).chmod(0o600)
+        sock.listen(BACKLOG)
+        return Listener(sock, path=path, endpoint=endpoint)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _clear_path(path: str) -> None:
+    """Make room at `path` if a dead socket is in the way."""
+    try:
+        mode = Path(path).lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(f"{path} exists and is not a socket; it is left alone")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_TIMEOUT)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            Path(path).unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise RuntimeError(f"UNIX socket {path} may be in use: {error}") from error
+    raise RuntimeError(f"UNIX socket {path} is already in use")
+
+
+def prepare_tcp(connection: socket.socket) -> None:
+    """Set what every accepted TCP connection needs: no delay, and notice of dead hosts."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
+    ):
+        # Each system has some of them.
+        with contextlib.suppress(AttributeError, OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

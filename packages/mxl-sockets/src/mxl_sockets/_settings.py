@@ -1,0 +1,32 @@
+"""The choices that make a hub stricter, larger or more careful than its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSettings:
+    """Checked keyword settings of a `SocketHub`; see there for their meaning.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
+
+    two_phase: bool
+    handshake: Literal["init", "status", "init+status"]
+    handshake_timeout: float
+    silence_limit: float | None
+    max_extra: int
+    max_waiting: int
+
+    def __post_init__(self) -> None:
+        if self.handshake not in ("init", "status", "init+status"):
+            raise ValueError(f"handshake is 'init', 'status' or 'init+status', not {self.handshake!r}")
+        if self.handshake_timeout <= 0 or (self.silence_limit is not None and self.silence_limit <= 0):
+            raise ValueError("handshake_timeout and silence_limit are positive times in seconds")
+        if self.max_extra < 0 or self.max_waiting < 1:
+            raise ValueError("max_extra is at least 0 and max_waiting at least 1")

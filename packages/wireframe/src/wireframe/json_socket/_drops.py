@@ -1,0 +1,68 @@
+"""Peers a server had to drop: counted, remembered for a while, logged."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+logger = logging.getLogger("wireframe.json_socket")
+
+#: How many dropped peers are remembered in detail.
+REMEMBERED: Final = 64
+#: How many pairs of host and cause are remembered as warned about; a scan from
+#: forged addresses must not grow a set without end.
+WARNED: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedPeer:
+    """A connection that a server closed because of what its peer did.
+
+    Attributes
+    ----------
+    peer : str
+        Address, such as ``"127.0.0.1:52100"``.
+    cause : str
+        Name of the exception class: ``"BadHeader"``, ``"TimeoutError"``, ...
+    reason : str
+        The exception's text.
+    received : int
+        Bytes of the unfinished or offending frame that were held.
+    """
+
+    peer: str
+    cause: str
+    reason: str
+    received: int
+
+
+class Drops:
+    """The count and the latest cases; the exceptions themselves are not kept.
+
+    An exception of the JSON reader holds the whole text it refused.
+
+    Attributes
+    ----------
+    count : int
+    recent : deque of DroppedPeer
+        The latest 64.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.recent: deque[DroppedPeer] = deque(maxlen=REMEMBERED)
+        self._warned: set[tuple[str, str]] = set()
+
+    def add(self, peer: str, error: Exception, received: int = 0) -> None:
+        """Record one case: a warning per host and cause, then debug messages."""
+        cause = type(error).__name__
+        self.count += 1
+        self.recent.append(DroppedPeer(peer, cause, str(error), received))
+        key = (peer.rpartition(":")[0], cause)
+        level = logging.DEBUG
+        if key not in self._warned and len(self._warned) < WARNED:
+            self._warned.add(key)
+            level = logging.WARNING
+        logger.log(level, "dropped %s: %s: %s", peer, cause, error)

@@ -1,0 +1,110 @@
+"""One connection of a server, and what may be decided about it without I/O."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from wireframe._decoder import NEED_DATA
+from wireframe.errors import FrameError, TruncatedFrame
+from wireframe.json_socket._errors import BrokenConnection, cut_short
+from wireframe.json_socket._link import Link
+from wireframe.lenjson import HEADER_LENGTH
+
+if TYPE_CHECKING:
+    import socket
+
+    from wireframe.lenjson import Decoder
+
+#: Bytes. Frames up to this size are read as they come; the few longer ones
+#: that may be under way at once share a budget of one largest frame.
+SMALL_FRAME: Final = 64 << 10
+
+
+class Guest(Link):
+    """A connection that a server accepted.
+
+    Attributes
+    ----------
+    message : Any
+        The complete message that nobody took yet, or `NEED_DATA`.
+    outgoing : memoryview
+        What is left to send of replies.
+    since : float
+        When the step began that the peer is at, on the monotonic clock.
+    served : int
+        Messages taken from it.
+    share : int
+        Bytes of the budget for long frames that it holds.
+    held : bool
+        Its long frame waits for the budget; it is not read from.
+    interest : int
+        What the selector watches it for.
+    """
+
+    __slots__ = ("held", "interest", "message", "outgoing", "served", "share", "since")
+
+    def __init__(self, sock: socket.socket, decoder: Decoder, peer: str, now: float) -> None:
+        super().__init__(sock, decoder, peer)
+        self.message: Any = NEED_DATA
+        self.outgoing = memoryview(b"")
+        self.since = now
+        self.served = 0
+        self.share = 0
+        self.held = False
+        self.interest = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way in either direction."""
+        return self.message is NEED_DATA and not self.decoder.buffered and not self.outgoing
+
+    @property
+    def wants_to_read(self) -> bool:
+        """Whether its bytes are welcome now; a peer that does not read is not read."""
+        return self.message is NEED_DATA and not self.held and not self.outgoing
+
+    @property
+    def frame_size(self) -> int:
+        """Bytes of the frame under way as far as its header is here, else 0."""
+        buffered = self.decoder.buffered
+        return self.decoder.needed + buffered if buffered >= HEADER_LENGTH else 0
+
+    def advance(self, *, ended: bool = False) -> Exception | None:
+        """Ask the decoder for a message.
+
+        Parameters
+        ----------
+        ended : bool
+            The peer has closed its direction.
+
+        Returns
+        -------
+        Exception or None
+            Why the connection has to be dropped.
+        """
+        try:
+            self.message = self.decoder.next_event()
+        except TruncatedFrame as error:
+            failure = cut_short(self.peer, error)
+            failure.__cause__ = error
+            return failure
+        except FrameError as error:
+            error.add_note(f"received from {self.peer}")
+            return error
+        if ended and self.message is NEED_DATA and not self.served:
+            return BrokenConnection(f"{self.peer} closed the connection without a message", self.peer)
+        return None
+
+    def due(self, header_timeout: float, frame_timeout: float) -> float:
+        """When the peer must have made its next step, on the monotonic clock."""
+        if self.outgoing:
+            return self.since + frame_timeout
+        if not self.wants_to_read:
+            return math.inf
+        buffered = self.decoder.buffered
+        if buffered >= HEADER_LENGTH:
+            return self.since + frame_timeout
+        if buffered or not self.served:
+            return self.since + header_timeout
+        return math.inf
