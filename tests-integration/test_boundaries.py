@@ -26,11 +26,11 @@ CORE_IO = "json_socket"
 # fmt: off
 IO_MODULES = frozenset({
     "_socket", "_thread", "asyncio", "atexit", "builtins", "concurrent", "ctypes", "datetime", "fcntl",
-    "fileinput", "ftplib", "glob", "http", "imaplib", "importlib", "io", "logging", "mmap", "msvcrt",
+    "fileinput", "ftplib", "glob", "http", "imaplib", "io", "logging", "mmap", "msvcrt",
     "multiprocessing", "nt", "ntpath", "os", "pathlib", "pickle", "platform", "poplib", "posix", "posixpath",
     "queue", "sched", "select", "selectors", "shelve", "shutil", "signal", "smtplib", "socket",
-    "socketserver", "sqlite3", "ssl", "subprocess", "syslog", "tempfile", "termios", "threading", "time", "tty", "urllib",
-    "webbrowser", "winreg", "xmlrpc",
+    "socketserver", "sqlite3", "ssl", "subprocess", "syslog", "tempfile", "termios", "threading", "time",
+    "tty", "urllib", "webbrowser", "winreg", "xmlrpc",
 })
 # fmt: on
 IO_BUILTINS = frozenset({"open", "print", "input", "breakpoint"})

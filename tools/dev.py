@@ -8,7 +8,9 @@ into ``.tools``. All arguments are tox's own; without arguments the environments
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -69,29 +71,34 @@ def ensure_venv(environment: dict[str, str]) -> Path:
 
 
 def show_pyenv_versions(environment: dict[str, str]) -> None:
-    """Let the shims of pyenv start every installed CPython: by default they start only the selected one."""
+    """Put every CPython of pyenv at the end of the search path: its shims start only the selected one."""
     pyenv = shutil.which("pyenv")
-    if pyenv is None:
+    if pyenv is None or os.name == "nt":
         return
 
     def ask(*arguments: str) -> list[str]:
-        """Return the lines one pyenv command prints, none if it fails."""
+        """Return the words one pyenv command prints, none if it fails."""
         command = [pyenv, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         return done.stdout.split() if done.returncode == 0 else []
 
     def is_wanted(version: str) -> bool:
         """Tell a plain CPython of a supported version from PyPy, named environments and older ones."""
-        numbers = version.split(".")
-        return (
-            len(numbers) == 3 and numbers[0] == "3" and numbers[1].isdigit() and int(numbers[1]) >= OLDEST[1]
-        )
+        match = re.fullmatch(r"3\.(\d+)\.\d+", version)
+        return match is not None and (3, int(match[1])) >= OLDEST
 
-    selected = [version for line in ask("version-name") for version in line.split(":")]
-    others = [version for version in ask("versions", "--bare") if is_wanted(version)]
-    versions = dict.fromkeys(selected + others)  # the selected one stays first: "python" keeps its meaning
-    if versions:
-        environment["PYENV_VERSION"] = ":".join(versions)
+    versions = [version for version in ask("versions", "--bare") if is_wanted(version)]
+    prefixes = [prefix for version in versions for prefix in ask("prefix", version)]
+    paths = [str(Path(prefix) / "bin") for prefix in prefixes]
+    environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), *paths])
+
+
+def has_system_certificates() -> bool:
+    """Tell whether this machine has a certificate store of its own: slim containers have none."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())):
+        return True
+    return ssl.create_default_context().cert_store_stats()["x509_ca"] > 0
 
 
 def child_environment() -> dict[str, str]:
@@ -105,6 +112,9 @@ def child_environment() -> dict[str, str]:
         environment["HOME"] = str(TOOLS / "home")
         (TOOLS / "home").mkdir(parents=True, exist_ok=True)
     environment.setdefault("UV_PYTHON_DOWNLOADS", "never")  # a missing interpreter is skipped, not fetched
+    if has_system_certificates():
+        # As pip does: the store may hold what a company's proxy needs, uv's own list never does.
+        environment.setdefault("UV_SYSTEM_CERTS", "1")
     show_pyenv_versions(environment)
     return environment
 

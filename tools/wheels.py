@@ -45,10 +45,13 @@ def main() -> None:
     arguments.directory.mkdir(parents=True, exist_ok=True)
     for old in [*arguments.directory.glob("*.whl"), *arguments.directory.glob("*.tar.gz")]:
         old.unlink()
-    for package in package_directories():
-        build(package, arguments.directory)
-    if arguments.action == "install":
-        install(sorted(arguments.directory.glob("*.whl")))
+    try:
+        for package in package_directories():
+            build(package, arguments.directory)
+        if arguments.action == "install":
+            install(sorted(arguments.directory.glob("*.whl")))
+    except subprocess.CalledProcessError as error:  # what failed has said why
+        raise SystemExit(f"tools/wheels.py: {' '.join(error.cmd)} ended with {error.returncode}") from None
 
 
 if __name__ == "__main__":

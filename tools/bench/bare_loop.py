@@ -41,7 +41,11 @@ def prepared_request() -> bytes:
     """Return one combined request with a field of zero."""
     identity = struct.pack("<9d", 1, 0, 0, 0, 1, 0, 0, 0, 1)
     return (
-        b"POSDATA".ljust(12) + identity + identity + struct.pack("<i3d", 1, 0.0, 0.0, 0.0) + b"GETFORCE".ljust(12)
+        b"POSDATA".ljust(12)
+        + identity
+        + identity
+        + struct.pack("<i3d", 1, 0.0, 0.0, 0.0)
+        + b"GETFORCE".ljust(12)
     )
 
 
@@ -112,7 +116,6 @@ class BareLoop:
     def _is_whole(self, number: int, got: int) -> bool:
         if not got:
             raise ConnectionError("a driver closed its connection")
-        receive, reply = self._receives[number]
         whole = self._partial.pop(number, 0) + got
         # A piece lands at the start of the view: its bytes are counted, not read.
         if whole < self._reply_size:

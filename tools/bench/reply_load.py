@@ -24,6 +24,7 @@ from descriptors import allow_many_descriptors
 
 REQUEST_SIZE: Final = 196
 HEADER_SIZE: Final = 12
+FIRST_OF_REQUEST: Final = ord("P")
 CONNECT_TIMEOUT_S: Final = 30.0
 
 
@@ -120,7 +121,7 @@ def serve(connections: list[socket.socket], reply: bytes) -> None:
             try:
                 got = receive(view)
                 # The one case that is measured: a whole request, and nothing begun before it.
-                if got == REQUEST_SIZE and buffer[0] == 80 and dialogue.idle:  # noqa: PLR2004 - "P"
+                if got == REQUEST_SIZE and buffer[0] == FIRST_OF_REQUEST and dialogue.idle:
                     send(reply)
                     continue
                 living = got > 0 and dialogue.feed(bytes(view[:got]))

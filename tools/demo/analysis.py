@@ -22,7 +22,7 @@ class Analysis:
 
     Attributes
     ----------
-    molecules : int
+    molecules, steps : int
         How many.
     spectrum : Spectrum
         Of the cavity's velocity, which is the field.
@@ -37,6 +37,7 @@ class Analysis:
     """
 
     molecules: int
+    steps: int
     spectrum: Spectrum
     found: Lines
     analytic: Lines
@@ -69,6 +70,7 @@ def analyse(
     energy = total_energy(parameters, trajectory, excitation)
     return Analysis(
         molecules,
+        steps,
         spectrum,
         strongest_lines(spectrum),
         analytic,

@@ -105,7 +105,7 @@ class HubCoupling:
         self._recover = recover
         self.patience_s = patience_s
         self._inits: dict[int, dict[str, Any]] = {
-            molecule: {"molecule_id": molecule, "dt_au": time_step} for molecule in range(molecules)
+            molecule: {"dt_au": time_step} for molecule in range(molecules)
         }
         self.populations = Populations()
 

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from interrupts import interrupts_held
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
@@ -27,6 +29,9 @@ TWO_LEVEL_MODEL: Final = "mxl_sockets.two_level:TwoLevelSystem"
 
 #: Seconds that drivers get to leave by themselves after the hub's STOP.
 LEAVE_TIMEOUT_S: Final = 3.0
+
+#: Seconds that a driver looks for the hub.
+CONNECT_TIMEOUT_S: Final = 30.0
 
 #: How much of a dead driver's standard error is shown, in characters.
 SHOWN_STDERR: Final = 2000
@@ -50,7 +55,9 @@ def drive_command(model: str, address: tuple[str, int] | str, parameters: Mappin
     """
     place = ["--unix", address] if isinstance(address, str) else ["--address", f"{address[0]}:{address[1]}"]
     given = [part for name, value in parameters.items() for part in ("--param", f"{name}={value!r}")]
-    return [sys.executable, "-m", "mxl_sockets", "drive", model, *place, *given]
+    # No reconnecting: a driver that loses its hub ends, so that even a demo that is killed leaves none.
+    patience = ["--connect-timeout", str(CONNECT_TIMEOUT_S), "--reconnect-timeout", "0"]
+    return [sys.executable, "-m", "mxl_sockets", "drive", model, *place, *patience, *given]
 
 
 class DriverProcesses:
@@ -88,7 +95,7 @@ class DriverProcesses:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(LEAVE_TIMEOUT_S if kind is None else 0.0)
 
     def start(self, command: Sequence[str], *, may_die: bool = False) -> None:
         """Start one driver. It connects by itself; nothing is waited for.
@@ -103,7 +110,7 @@ class DriverProcesses:
         here = str(Path(__file__).parent)  # where `mortal` is
         path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
         standard_error = self._directory / f"driver-{self.started}.stderr"
-        with standard_error.open("wb") as sink:
+        with standard_error.open("wb") as sink, interrupts_held():
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -112,11 +119,11 @@ class DriverProcesses:
                 env={**os.environ, "PYTHONPATH": path},
                 start_new_session=True,  # a Ctrl-C is for the demo, which then ends its drivers
             )
+            self.living.append(process)
         self.started += 1
         self._errors[process.pid] = standard_error
         if may_die:
             self._doomed.add(process.pid)
-        self.living.append(process)
 
     def pause(self, process: subprocess.Popen[bytes]) -> None:
         """Stop a driver without ending it (POSIX only): it will not answer."""
@@ -144,19 +151,19 @@ class DriverProcesses:
         self.buried += len(dead)
         return len(dead)
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = LEAVE_TIMEOUT_S) -> None:
         """Wait a little for drivers that were told to stop, then kill what is left."""
         try:
-            deadline = time.monotonic() + LEAVE_TIMEOUT_S
+            deadline = time.monotonic() + timeout_s
             for process in self.living:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, deadline - time.monotonic()))
         finally:
-            for process in self.living:
-                if process.poll() is None:
+            with interrupts_held():
+                for process in self.living:
                     process.kill()
-            for process in self.living:
-                process.wait(LEAVE_TIMEOUT_S)
+                for process in self.living:
+                    process.wait(LEAVE_TIMEOUT_S)
 
     def _last_words(self, process: subprocess.Popen[bytes]) -> str:
         words = self._errors[process.pid].read_text(encoding="utf-8", errors="replace").strip()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import cavity
 import kills
-from coupling import AXIS, HubCoupling, Populations
+from coupling import AXIS, CouplingError, HubCoupling, Populations
 from drivers import TWO_LEVEL_MODEL, DriverProcesses, drive_command
 
 from mxl_sockets import SocketHub
@@ -111,13 +111,16 @@ def run_with_processes(
         open_hub(transport, Path(folder)) as hub,
     ):
         nemesis = kills.Nemesis(drivers, planned)
+        address = hub.address
+        if address is None:
+            raise CouplingError("the hub listens nowhere: this is not the first rank of its job")
 
         def start_driver(commits: int | None) -> None:
             if commits is None:
-                drivers.start(drive_command(TWO_LEVEL_MODEL, hub.address, model_parameters))
+                drivers.start(drive_command(TWO_LEVEL_MODEL, address, model_parameters))
             else:
                 mortal = {**model_parameters, "dies_at": commits}
-                drivers.start(drive_command(MORTAL_MODEL, hub.address, mortal), may_die=True)
+                drivers.start(drive_command(MORTAL_MODEL, address, mortal), may_die=True)
 
         def recover() -> None:
             nemesis.after_silence()

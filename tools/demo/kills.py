@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import enum
 import signal
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Seconds after the beginning of a step at which an ``ANY_TIME`` death is due.
 ANY_TIME_DELAY_S: Final = 0.0007
+
+#: Steps within which it must have fallen, so that the run cannot end before.
+ANY_TIME_STEPS: Final = 10
 
 #: Steps: in a shorter run the deaths of the plan would be too close together.
 SHORTEST_RUN: Final = 100
@@ -81,12 +85,15 @@ class Nemesis:
         self._drivers = drivers
         self._moments = {kill.step: kill.moment for kill in kills}
         self._step = 0
+        self._any_time_over = sys.maxsize
         self._paused: subprocess.Popen[bytes] | None = None
         self._timers: list[threading.Timer] = []
 
     def before_step(self, step: int) -> None:
         """Do what the plan says for this step."""
         self._step = step
+        if step >= self._any_time_over:
+            self.close()
         moment = self._moments.get(step)
         if moment is None or moment is Moment.COMMITTED:
             return
@@ -99,6 +106,7 @@ class Nemesis:
         else:
             timer = threading.Timer(ANY_TIME_DELAY_S, self._drivers.kill, (victim,))
             self._timers.append(timer)
+            self._any_time_over = step + ANY_TIME_STEPS
             timer.start()
 
     @property
@@ -121,5 +129,6 @@ class Nemesis:
 
     def close(self) -> None:
         """Wait for the death that keeps to no plan."""
+        self._any_time_over = sys.maxsize
         for timer in self._timers:
             timer.join()

@@ -79,7 +79,7 @@ def draw(analyses: Sequence[Analysis], parameters: Parameters, caption: str, pat
                 _draw_spectrum(panel, analysis, parameters, window, COLOURS[number % len(COLOURS)])
             for panel in panels[:-1]:
                 panel.tick_params(labelbottom=False)
-            panels[0].legend(frameon=False, loc="upper right", fontsize=13, bbox_to_anchor=(1.02, 1.08))
+            panels[0].legend(frameon=False, loc="upper right", fontsize=13, borderaxespad=0.0)
             panels[-1].text(1.006, 0.5, "cavity and\nmolecule alone", fontsize=12, color=QUIET, va="center")
             panels[-1].set_xlabel(r"frequency  $\omega\,/\,\omega_{\mathrm{c}}$")
             _draw_splitting(figure.add_subplot(grid[:, 1]), analyses, parameters)
@@ -150,4 +150,4 @@ def _draw_splitting(panel: Axes, analyses: Sequence[Analysis], parameters: Param
     panel.set_ylabel(r"splitting  $(\omega_+ - \omega_-)\,/\,\omega_{\mathrm{c}}$")
     panel.set_xlim(0.0, 1.15 * most)
     panel.set_ylim(0.0, 1.15 * most * parameters.collective_coupling / unit)
-    panel.legend(frameon=False, loc="upper left")
+    panel.legend(frameon=False, loc="lower right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Final, Self, TextIO
@@ -16,8 +17,22 @@ BAR_WIDTH: Final = 30
 DRAW_INTERVAL_S: Final = 0.1
 
 
+class HubLog(logging.Handler):
+    """Show what the hub logs, without spoiling the bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.WARNING)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        self._progress.note(f"hub: {record.getMessage()}")
+
+
 class Progress:
     """Show how far a job of several runs is; a context manager.
+
+    Warnings of the hub are shown above the bar meanwhile.
 
     Parameters
     ----------
@@ -30,6 +45,7 @@ class Progress:
     def __init__(self, total_steps: int, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
+        self._log = HubLog(self)
         self._total = total_steps
         self._before = 0
         self._label = ""
@@ -37,6 +53,7 @@ class Progress:
         self._begin = self._run_begin = self._drawn = time.monotonic()
 
     def __enter__(self) -> Self:
+        logging.getLogger("mxl_sockets").addHandler(self._log)
         return self
 
     def __exit__(
@@ -45,6 +62,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        logging.getLogger("mxl_sockets").removeHandler(self._log)
         self._clear()
 
     def begin_run(self, label: str, steps: int) -> None:
@@ -63,6 +81,11 @@ class Progress:
         self._clear()
         duration = time.monotonic() - self._run_begin
         print(f"{self._label:<28} {duration:5.1f} s  {outcome}", file=self._stream, flush=True)
+
+    def note(self, line: str) -> None:
+        """Say something in between, above the bar."""
+        self._clear()
+        print(f"    {line}", file=self._stream, flush=True)
 
     def _draw(self, step: int) -> None:
         if not self._terminal:

@@ -116,7 +116,7 @@ class CountingBuffer(ReceiveBuffer):
 def moved_per_byte(total, piece, take):
     """Work for `total` bytes fed in pieces, of which `take` are taken after each piece."""
     buffer = CountingBuffer()
-    for i in range(total // piece):
+    for _ in range(total // piece):
         buffer.step(buffer.feed, bytes(piece))
         if take:
             buffer.step(buffer.skip, take)

@@ -27,8 +27,6 @@ class PairDecoder(StreamDecoder[bytes]):
         return self._buffer.take(2)
 
 
-
-
 def test_the_pair_decoder_passes_every_way_of_delivery(check_stream):
     check_stream(PairDecoder, [b"ab", b"cd", b"ef"], [b"ab", b"cd", b"ef"])
 

@@ -17,11 +17,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from mxl_sockets._driver_errors import HubProtocolError, ModelError
 from mxl_sockets._driver_protocol import End
 from mxl_sockets._model import Model, as_model
 from mxl_sockets._version import __version__
 from mxl_sockets.driver import Driver
+from mxl_sockets.errors import HubProtocolError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -36,10 +36,11 @@ class RequestBlock:
     """
 
     def __init__(self, count: int, last_header: bytes) -> None:
+        self._shape = (count, 3)
         template = ipi.encode_request(bytes(24))[: -ipi.HEADER_LENGTH] + ipi.encode_header(last_header)
         block = bytearray(template * count)
-        cells = np.frombuffer(block, np.uint8).reshape(count, ipi.REQUEST_LENGTH)
-        self._fields = cells[:, ipi.REQUEST_FIELD_OFFSET : ipi.REQUEST_FIELD_OFFSET + 24]
+        strides = (ipi.REQUEST_LENGTH, WIRE_FLOAT.itemsize)
+        self._fields: Fields = np.ndarray(self._shape, WIRE_FLOAT, block, ipi.REQUEST_FIELD_OFFSET, strides)
         view = memoryview(block)
         self.rows = [
             view[start : start + ipi.REQUEST_LENGTH] for start in range(0, len(block), ipi.REQUEST_LENGTH)
@@ -47,7 +48,7 @@ class RequestBlock:
 
     def fill(self, fields: bytes) -> None:
         """Put 24 bytes of field into each request."""
-        self._fields[:] = np.frombuffer(fields, np.uint8).reshape(-1, 24)
+        self._fields[...] = np.ndarray(self._shape, WIRE_FLOAT, fields)
 
 
 def fields_of_requests(requests: Mapping[int, Mapping[str, Any]]) -> bytes:
@@ -102,4 +103,4 @@ def fields_of_array(fields: ArrayLike, count: int) -> bytes:
 
 def amplitudes_of(block: bytes) -> Fields:
     """Return a writable (N, 3) array of the amplitudes in a block."""
-    return np.frombuffer(bytearray(block), WIRE_FLOAT).reshape(-1, 3)
+    return np.ndarray((len(block) // 24, 3), WIRE_FLOAT, bytearray(block))

@@ -88,7 +88,11 @@ class Barrier:
         self._asked_at: list[float] = []
         self._amplitudes: list[bytes] = []
         self._extras: list[bytes] = []
-        self._open = 0
+        self._amplitude_block = b""
+        #: When somebody was asked last, seconds, monotonic.
+        self.latest_ask = 0.0
+        #: Molecules that have not answered.
+        self.open = 0
 
     @property
     def frozen(self) -> bool:
@@ -98,7 +102,7 @@ class Barrier:
     @property
     def complete(self) -> bool:
         """Whether every molecule of the frozen step has answered."""
-        return not self._open and bool(self.ids)
+        return not self.open and bool(self.ids)
 
     def freeze(self, ids: tuple[int, ...], fields: bytes) -> None:
         """Begin a step.
@@ -120,7 +124,9 @@ class Barrier:
             raise ValueError("a step is under way; it must be completed first")
         # The usual case is the same molecules as in the step before.
         slots = self._slots
-        if ids != self._slots_of:
+        if ids == self._slots_of:
+            ids = self._slots_of  # the same object again: cheap to recognise
+        else:
             slots = {molecule_id: slot for slot, molecule_id in enumerate(ids)}
         if not ids or len(slots) != len(ids) or len(fields) != 24 * len(ids):
             raise ValueError("a step needs different molecules and one vector for each")
@@ -132,7 +138,7 @@ class Barrier:
         self._asked_at = [0.0] * count
         self._amplitudes = [b""] * count
         self._extras = [b""] * count
-        self._open = count
+        self.open = count
 
     def slot_of(self, molecule_id: int) -> int | None:
         """Return the slot of a molecule in the frozen step, None if it has none."""
@@ -142,14 +148,10 @@ class Barrier:
         """Return how far the molecule in `slot` is."""
         return self._stages[slot]
 
-    def asked_at(self, slot: int) -> float:
-        """Return when the molecule in `slot` was asked, seconds, monotonic."""
-        return self._asked_at[slot]
-
     def unanswered(self) -> list[int]:
         """Return the slots that have not answered."""
-        if self._open == len(self.ids):
-            return list(range(self._open))
+        if self.open == len(self.ids):
+            return list(range(self.open))
         return [slot for slot, stage in enumerate(self._stages) if stage is not Stage.ANSWERED]
 
     def ask(self, now: float) -> Sequence[int]:
@@ -159,11 +161,12 @@ class Barrier:
         mode the field and a status question.
         """
         after = Stage.STAGING if self.two_phase else Stage.ASKED
+        self.latest_ask = now
         if self._fresh:
             self._fresh = False
-            self._stages = [after] * self._open
-            self._asked_at = [now] * self._open
-            return range(self._open)
+            self._stages = [after] * self.open
+            self._asked_at = [now] * self.open
+            return range(self.open)
         slots = [slot for slot, stage in enumerate(self._stages) if stage is Stage.UNASKED]
         for slot in slots:
             self._stages[slot] = after
@@ -204,7 +207,29 @@ class Barrier:
         self._stages[slot] = Stage.ANSWERED
         self._amplitudes[slot] = amplitude
         self._extras[slot] = extra
-        self._open -= 1
+        self.open -= 1
+
+    def answer_all(self, amplitudes: bytes, extras: list[bytes]) -> None:
+        """Keep the answers of all molecules at once.
+
+        Parameters
+        ----------
+        amplitudes : bytes
+            24 bytes for each, in frozen order.
+        extras : list of bytes
+            One for each.
+
+        Raises
+        ------
+        ValueError
+            Not all molecules were asked, or some have answered already.
+        """
+        count = len(self.ids)
+        if self._stages.count(Stage.ASKED) != count or len(amplitudes) != 24 * count or len(extras) != count:
+            raise ValueError("not every molecule was asked")
+        self._stages = [Stage.ANSWERED] * count
+        self._amplitude_block, self._extras = amplitudes, extras
+        self.open = 0
 
     def lose(self, slot: int) -> bool:
         """Note that the driver of a molecule is gone; return whether it owed an answer.
@@ -243,7 +268,7 @@ class Barrier:
         """
         if not self.complete:
             raise ValueError("the step is not complete")
-        result = StepResult(self.ids, b"".join(self._amplitudes), self._extras)
-        self.ids, self.fields = (), b""
+        result = StepResult(self.ids, self._amplitude_block or b"".join(self._amplitudes), self._extras)
+        self.ids, self.fields, self._amplitude_block = (), b"", b""
         self._stages, self._asked_at, self._amplitudes, self._extras = [], [], [], []
         return result

@@ -96,14 +96,24 @@ class Coupling:
         barrier, exchange = self.barrier, self.exchange
         # What lies unread now was sent before the request: it must not pass for its reply.
         self.loop.look()
-        unanswered = [barrier.ids[slot] for slot in barrier.unanswered()]
-        if self.roster.unready(unanswered):
-            soon = min(deadline, time.monotonic() + self._latency)
-            if not self.bind(unanswered, soon):
-                return None
+        if not exchange.planned:
+            unanswered = [barrier.ids[slot] for slot in barrier.unanswered()]
+            if self.roster.unready(unanswered):
+                soon = min(deadline, time.monotonic() + self._latency)
+                if not self.bind(unanswered, soon):
+                    return None
         exchange.interrupted = False
         exchange.ask(time.monotonic())
-        self.loop.run_until(lambda: barrier.complete or exchange.interrupted or self.stopping, deadline)
+
+        def done() -> bool:
+            return exchange.unsettled >= barrier.open or exchange.interrupted or self.stopping
+
+        # Replies are judged together; one that is not whole or not legal is no reply yet.
+        while True:
+            in_time = self.loop.run_until(done, deadline)
+            exchange.settle()
+            if barrier.complete or exchange.interrupted or self.stopping or not in_time:
+                break
         if not barrier.complete:
             return None
         result = barrier.take()

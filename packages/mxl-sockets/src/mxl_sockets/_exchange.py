@@ -18,7 +18,8 @@ from mxl_sockets._barrier import Barrier
 from mxl_sockets._client import Phase
 from mxl_sockets._connection import Connection
 from mxl_sockets._quiet_log import QuietLogger
-from mxl_sockets.status import ReplyTimes
+from mxl_sockets._replies import ReplyBlock
+from mxl_sockets.status import ReplyTimer
 from wireframe import FrameError, ipi
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Exchange:
         self.roster = roster
         self.barrier = Barrier(two_phase=settings.two_phase)
         self.connections: dict[int, Connection] = {}
-        self.reply_times = ReplyTimes()
+        self.reply_times = ReplyTimer()
         self.paused = False
         #: A driver that owed an answer was lost since this was last cleared.
         self.interrupted = False
@@ -72,59 +73,104 @@ class Exchange:
         #: Drivers whose answer to STATUS is due, with the time until which.
         self._handshakes: dict[Connection, float] = {}
         self._scratch = memoryview(bytearray(READ_SIZE))
-        self._requests: RequestBlock | None = None
+        self._requests = RequestBlock(1, ipi.GETFORCE)
+        self._replies = ReplyBlock(1)
+        #: Replies that were read and not yet handed to the barrier.
+        self.unsettled = 0
         self._plan: list[Connection] = []
-        self._plan_key: tuple[tuple[int, ...], int] = ((), -1)
+        self._plan_ids: tuple[int, ...] = ()
+        self._plan_generation = -1
         self._now = 0.0
+        self._impatient = settings.silence_limit is not None
 
     # -- receiving ---------------------------------------------------------
 
     def dispatch(self, events: list[tuple[int, int]], now: float) -> None:
         """Handle what the poller reported."""
         self._now = now
-        connections, scratch, barrier = self.connections, self._scratch, self.barrier
-        answered = 0
-        slot = 0
+        connections, replies = self.connections, self._replies
+        rows, sizes = replies.rows, replies.sizes
+        asked, whole = Phase.ASKED, ipi.REPLY_LENGTH
+        received = 0
         for descriptor, mask in events:
             connection = connections.get(descriptor)
             if connection is None:
-                if descriptor in self.acceptor.listeners:
-                    self._welcome(descriptor, now)
-                elif descriptor == self.waker.descriptor:
-                    self.waker.clear()
+                self._notice(descriptor, now)
                 continue
             if mask & _poll.WRITE:
                 self._flush(connection)
                 if mask == _poll.WRITE or connection.phase is Phase.GONE:
                     continue
+            # Nearly every read is one whole reply: straight into its row, judged later.
+            short_way = connection.phase is asked and not connection.partial
+            room = rows[connection.slot] if short_way else self._scratch
             try:
-                size = connection.receive_into(scratch)
+                size = connection.receive_into(room)
             except BlockingIOError:
                 continue
             except OSError as error:
                 self.drop(connection, f"connection broke: {error.strerror or error}")
                 continue
-            # Nearly every read is one whole reply: the short way.
-            if connection.phase is Phase.ASKED and not connection.partial:
-                reply = ipi.split_reply(scratch, size)
-                if reply is not None and len(reply[1]) <= self._settings.max_extra:
-                    connection.phase = Phase.IDLE
-                    slot = connection.slot
-                    barrier.answer(slot, *reply)
-                    answered += 1
-                    continue
-            if size:
-                self._receive(connection, scratch[:size])
+            if short_way and size >= whole:
+                connection.phase = Phase.IDLE
+                sizes[connection.slot] = size
+                received += 1
+            elif size:
+                self._receive(connection, room[:size])
             else:
                 held = connection.decoder.buffered
-                self.drop(
-                    connection, f"closed in the middle of a message, after {held} bytes" if held else "closed"
-                )
-        if answered:
-            self.reply_times.add(now - barrier.asked_at(slot), answered)
+                reason = f"closed in the middle of a message, after {held} bytes" if held else "closed"
+                self.drop(connection, reason)
+        if received:
+            self.unsettled += received
+            self.reply_times.add(now - self.barrier.latest_ask, received)
+
+    def settle(self) -> None:
+        """Hand the replies that were read to the barrier."""
+        if not self.unsettled:
+            return
+        if self.unsettled == len(self.barrier.ids):
+            replies = self._replies.read_all(self._settings.max_extra)
+            if replies is not None:
+                self.barrier.answer_all(*replies)
+                self._replies.clear()
+                self.unsettled = 0
+                return
+        for connection in list(self._plan):
+            self._settle_one(connection)
+
+    def _settle_one(self, connection: Connection) -> None:
+        """Judge what was read of one reply, if anything was."""
+        slot = connection.slot
+        size = self._replies.sizes[slot] if self._is_planned(connection) else 0
+        if not size:
+            return
+        self._replies.sizes[slot] = 0
+        self.unsettled -= 1
+        row = self._replies.rows[slot]
+        reply = ipi.split_reply(row, size, max_extra=self._settings.max_extra)
+        if reply is not None:
+            self.barrier.answer(slot, *reply)
+        else:
+            # More or less than one reply: the decoder has the last word.
+            connection.phase = Phase.ASKED
+            self._receive(connection, row[:size])
+
+    def _is_planned(self, connection: Connection) -> bool:
+        """Whether the connection's slot is its own in the step under way."""
+        slot = connection.slot
+        return self.barrier.frozen and 0 <= slot < len(self._plan) and self._plan[slot] is connection
+
+    def _notice(self, descriptor: int, now: float) -> None:
+        """Handle an event that is not a driver's."""
+        if descriptor in self.acceptor.listeners:
+            self._welcome(descriptor, now)
+        elif descriptor == self.waker.descriptor:
+            self.waker.clear()
 
     def _receive(self, connection: Connection, data: memoryview) -> None:
         """Handle bytes that are not simply one reply."""
+        self._settle_one(connection)  # what came before them comes first
         try:
             for event in connection.receive(data):
                 self._handle(connection, event)
@@ -138,7 +184,7 @@ class Exchange:
             if phase is Phase.ASKED:
                 connection.phase = Phase.IDLE
                 self.barrier.answer(connection.slot, event.forces, event.extra)
-                self.reply_times.add(self._now - self.barrier.asked_at(connection.slot), 1)
+                self.reply_times.add(self._now - self.barrier.latest_ask, 1)
         elif phase is Phase.STAGING:
             connection.phase = Phase.STAGED
             for slot in self.barrier.stage(connection.slot):
@@ -155,6 +201,7 @@ class Exchange:
             connection.phase = Phase.IDLE
             connection.initialized = True
             self.roster.arrivals += 1
+            self.roster.generation += 1
         elif event == ipi.BYE:
             self.drop(connection, "said BYE")
 
@@ -196,6 +243,7 @@ class Exchange:
 
     def drop(self, connection: Connection, reason: str) -> None:
         """Close a connection, whoever it was, and tell the pure parts."""
+        self._settle_one(connection)
         if connection.phase is Phase.GONE:
             return
         # A driver that leaves after STOP, or before it was given anything, did nothing wrong.
@@ -252,33 +300,26 @@ class Exchange:
             return
         self._watch_output(connection)
 
+    @property
+    def planned(self) -> bool:
+        """Whether the frozen molecules have the same drivers as in the last `ask`, so that none is missing."""
+        return self._plan_ids is self.barrier.ids and self._plan_generation == self.roster.generation
+
     def ask(self, now: float) -> None:
         """Send the frozen step to every molecule that was not asked yet; all are bound."""
-        barrier, requests = self.barrier, self._requests
-        key = (barrier.ids, self.roster.generation)
-        if self._plan_key != key or requests is None:
-            bound = self.roster.bound
-            answered = self._plan
-            if requests is None or len(requests.rows) != len(barrier.ids):
-                requests = RequestBlock(len(barrier.ids), ipi.STATUS if barrier.two_phase else ipi.GETFORCE)
-                self._requests = requests
-                answered = []
-            # A molecule that has answered may have lost its driver since.
-            self._plan = [
-                bound[one] if one in bound else answered[slot] for slot, one in enumerate(barrier.ids)
-            ]
-            self._plan_key = key
+        barrier = self.barrier
+        if not self.planned:
+            self._make_plan()
         slots = barrier.ask(now)
         if not slots:
             return
+        requests = self._requests
         requests.fill(barrier.fields)
-        plan, rows = self._plan, requests.rows
         phase = Phase.STAGING if barrier.two_phase else Phase.ASKED
+        plan, rows, whole = self._plan, requests.rows, ipi.REQUEST_LENGTH
         for slot in slots:
-            connection = plan[slot]
+            connection, row = plan[slot], rows[slot]
             connection.phase = phase
-            connection.slot = slot
-            row = rows[slot]
             sent = 0
             if not connection.outgoing:
                 try:
@@ -288,13 +329,27 @@ class Exchange:
                 except OSError as error:
                     self.drop(connection, f"cannot send: {error.strerror or error}")
                     continue
-                if sent == ipi.REQUEST_LENGTH:
+                if sent == whole:
                     continue
             connection.outgoing += row[sent:]
             self._watch_output(connection)
 
+    def _make_plan(self) -> None:
+        """Line up the drivers of the frozen step, and room for their requests and replies."""
+        barrier, bound, before = self.barrier, self.roster.bound, self._plan
+        count = len(barrier.ids)
+        if len(self._replies.rows) != count:
+            self._requests = RequestBlock(count, ipi.STATUS if barrier.two_phase else ipi.GETFORCE)
+            self._replies = ReplyBlock(count)
+        # A molecule that has answered may have lost its driver since: then its place is never used.
+        self._plan = [bound.get(one) or before[slot] for slot, one in enumerate(barrier.ids)]
+        for slot, connection in enumerate(self._plan):
+            connection.slot = slot
+        self._plan_ids, self._plan_generation = barrier.ids, self.roster.generation
+
     def stop_drivers(self) -> None:
         """Tell every driver to stop; each is forgotten when it says BYE or closes."""
+        self.settle()
         for connection in list(self.connections.values()):
             self._handshakes.pop(connection, None)
             connection.phase = Phase.STOPPING
@@ -332,6 +387,11 @@ class Exchange:
             self.send(connection, _EXIT)
 
     # -- time --------------------------------------------------------------
+
+    @property
+    def has_timers(self) -> bool:
+        """Whether anything may come due without an event."""
+        return self._impatient or bool(self._handshakes) or self.acceptor.paused_until is not None
 
     def next_due(self, now: float) -> float:
         """Return seconds until `expire` has something to do, at most an hour."""

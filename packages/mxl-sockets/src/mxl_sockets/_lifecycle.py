@@ -14,6 +14,7 @@ from mxl_sockets import mpi
 from mxl_sockets._access import parse_allowed
 from mxl_sockets._coupling import Coupling
 from mxl_sockets._listen import Address, Listener, listen_tcp, listen_unix, unix_path
+from mxl_sockets._loop import LONGEST_WAIT
 from mxl_sockets._roster import Roster
 from mxl_sockets._settings import HubSettings
 from mxl_sockets.errors import ForeignProcessError
@@ -103,6 +104,7 @@ class HubLifecycle:
             if not coupling.stopping:
                 coupling.loop.look()
             exchange = coupling.exchange
+            exchange.settle()
             return HubStatus(
                 address=self._address,
                 bound={molecule_id: client.peer for molecule_id, client in roster.bound.items()},
@@ -113,7 +115,7 @@ class HubLifecycle:
                 steps=coupling.steps,
                 dropped=exchange.dropped,
                 last_error=exchange.last_error,
-                reply_times=exchange.reply_times.copy(),
+                reply_times=exchange.reply_times.figures(),
             )
 
     def graceful_shutdown(self, reason: str | None = None, wait: float = 2.0) -> None:
@@ -166,25 +168,41 @@ class HubLifecycle:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[Coupling | None]:
         """Give access to the coupling; None on a rank without a hub."""
-        if os.getpid() != self._owner:
-            raise ForeignProcessError("this hub belongs to the process that made it, not to a forked child")
+        self._check_process()
         if self._coupling is None:
             yield None
             return
         with self._coupling.lock:
             yield self._coupling
 
-    @contextlib.contextmanager
-    def _stepping(self, deadline: float) -> Iterator[Coupling | None]:
-        """Give access to one thread at a time; None if that is not possible in time."""
-        if not self._step_lock.acquire(timeout=min(3600.0, max(0.0, deadline - time.monotonic()))):
-            yield None
-            return
-        try:
-            with self._locked() as coupling:
-                yield None if coupling is None or coupling.stopping else coupling
-        finally:
-            self._step_lock.release()
+    def _begin_step(self, deadline: float) -> Coupling | None:
+        """Take the hub for a step of this thread; None if that is not possible in time.
+
+        Not a context manager: in a step of one molecule that would cost as
+        much as the numpy work. `_end_step` has to follow.
+        """
+        self._check_process()
+        coupling = self._coupling
+        if coupling is None:
+            return None
+        if not self._step_lock.acquire(blocking=False):
+            patience = min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
+            if not self._step_lock.acquire(timeout=patience):
+                return None
+        coupling.lock.acquire()
+        if coupling.stopping:
+            self._end_step(coupling)
+            return None
+        return coupling
+
+    def _end_step(self, coupling: Coupling) -> None:
+        """Let other threads have the hub."""
+        coupling.lock.release()
+        self._step_lock.release()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._owner:
+            raise ForeignProcessError("this hub belongs to the process that made it, not to a forked child")
 
 
 #: Hubs of this process, so that a forked child can let go of them.

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mxl_sockets._exchange import Exchange
     from mxl_sockets._poll import Poller
+
+#: Seconds. Waits are cut into slices of this length, so that an endless
+#: deadline overflows nothing.
+LONGEST_WAIT: Final = 3600.0
 
 
 class Loop:
@@ -59,11 +63,12 @@ class Loop:
         bool
             The last answer of `done`.
         """
+        exchange = self._exchange
         self._inside += 1
         looked = False
+        now = time.monotonic()
         try:
             while not done():
-                now = time.monotonic()
                 remaining = deadline - now
                 if remaining <= 0:
                     if looked:
@@ -72,8 +77,11 @@ class Loop:
                 looked = True
                 if self._leading:
                     self._follow(remaining)
+                    now = time.monotonic()
                 else:
-                    self._lead(min(remaining, self._exchange.next_due(now)))
+                    if exchange.has_timers:
+                        remaining = min(remaining, exchange.next_due(now))
+                    now = self._lead(remaining)
             return True
         finally:
             self._inside -= 1
@@ -82,8 +90,15 @@ class Loop:
 
     def look(self) -> None:
         """Handle what has arrived; wait for nothing. The lock is held."""
-        if not self._leading:
-            self._lead(0.0)
+        if self._leading:
+            return
+        # Nobody can wait here for as long as the lock is held: no need to lead.
+        events = self._poller.poll(0)
+        exchange = self._exchange
+        if events or exchange.has_timers:
+            now = time.monotonic()
+            exchange.dispatch(events, now)
+            exchange.expire(now)
 
     def wake(self) -> None:
         """Make the leader look up; the lock is held."""
@@ -99,19 +114,23 @@ class Loop:
                 return
             self._wait(remaining)
 
-    def _lead(self, timeout: float) -> None:
+    def _lead(self, timeout: float) -> float:
+        """Wait for the sockets and handle what they have; return the time after the wait."""
+        lock, exchange = self.lock, self._exchange
         self._leading = True
-        self.lock.release()
+        lock.release()
         try:
-            events = self._poller.poll(timeout)
+            events = self._poller.poll(min(LONGEST_WAIT, timeout))
         finally:
-            self.lock.acquire()
+            lock.acquire()
             self._leading = False
             if self._waiting:
                 self._changed.notify_all()
         now = time.monotonic()
-        self._exchange.dispatch(events, now)
-        self._exchange.expire(now)
+        exchange.dispatch(events, now)
+        if exchange.has_timers:
+            exchange.expire(now)
+        return now
 
     def _follow(self, remaining: float) -> None:
         # The leader may be in a long wait that knows nothing of what we did.
@@ -121,6 +140,6 @@ class Loop:
     def _wait(self, remaining: float) -> None:
         self._waiting += 1
         try:
-            self._changed.wait(min(remaining, 3600.0))
+            self._changed.wait(min(remaining, LONGEST_WAIT))
         finally:
             self._waiting -= 1

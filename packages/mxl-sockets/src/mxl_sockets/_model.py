@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, runt
 
 import numpy as np
 
-from mxl_sockets._driver_errors import ModelError
+from mxl_sockets.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,6 +176,8 @@ def call_model(what: str, model: Model, method: Callable[..., ResultT], *argumen
         return method(*arguments)
     except Exception as error:
         name = type(model).__name__
+        if isinstance(model, FunctionModel):
+            name = getattr(model.function, "__qualname__", repr(model.function))
         raise ModelError(f"{name} failed in {what}: {type(error).__name__}: {error}") from error
 
 

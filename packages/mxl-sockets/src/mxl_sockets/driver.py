@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from mxl_sockets._connect import Backoff, connect, parse_target
 from mxl_sockets._conversation import Conversation
-from mxl_sockets._driver_errors import HubProtocolError, ModelError
 from mxl_sockets._driver_protocol import DriverProtocol, End
 from mxl_sockets._model import as_model
 from mxl_sockets._stop import StopSignal
+from mxl_sockets.errors import ForeignProcessError, HubProtocolError, ModelError
 from wireframe import FrameError, TruncatedFrame
 from wireframe.ipi import FROM_SERVER, Decoder
 
@@ -169,7 +169,9 @@ class Driver:
             The model failed. The connection is closed, so that the hub knows
             at once.
         RuntimeError
-            It is running already, or this is a forked child.
+            It is running already.
+        ForeignProcessError
+            This is a forked child.
         """
         self._check_process()
         if not self._running.acquire(blocking=False):
@@ -222,7 +224,7 @@ class Driver:
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
-            raise RuntimeError(
+            raise ForeignProcessError(
                 f"this Driver belongs to process {self._process}, not to its child {os.getpid()}"
             )
 

@@ -7,7 +7,7 @@
         └── UnexpectedMessage   a driver sent a legal message when none was due
     RuntimeError
     ├── FrozenStepError         a new step was begun before the last was complete
-    ├── ForeignProcessError     a hub was used in a forked child
+    ├── ForeignProcessError     a hub or driver was used in a forked child
     └── ModelError              a driver's model raised, or returned what cannot be sent
     OSError
     ├── TimeoutError
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mxl_sockets._driver_errors import HubProtocolError, ModelError
 from wireframe import FrameError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class FrozenStepError(RuntimeError):
 
 
 class ForeignProcessError(RuntimeError):
-    """A hub was used in a child process that was forked after its creation."""
+    """A hub or driver was used in a child process that was forked after its creation."""
 
 
 class HubStopped(ConnectionError):
@@ -85,3 +84,33 @@ class StepTimeout(TimeoutError):
             shown = ", ".join(map(str, self.missing[:8]))
             parts.append(f"{len(self.missing)} have no driver (molecule {shown})")
         super().__init__("step not complete: " + ("; ".join(parts) or "nobody was asked"))
+
+
+class HubProtocolError(ConnectionError):
+    """The hub broke the protocol; the connection to it has been closed.
+
+    Parameters
+    ----------
+    hub : str
+        Address of the hub, for a person.
+    reason : str
+        What it sent.
+    excerpt : bytes, optional
+        The offending bytes, at most 32.
+
+    Attributes
+    ----------
+    hub : str
+        Address of the hub.
+    excerpt : bytes
+        The offending bytes.
+    """
+
+    def __init__(self, hub: str, reason: str, excerpt: bytes = b"") -> None:
+        super().__init__(f"hub {hub} broke the protocol: {reason}")
+        self.hub = hub
+        self.excerpt = excerpt
+
+
+class ModelError(RuntimeError):
+    """The molecular model failed; its own exception is the ``__cause__``, if it raised one."""

@@ -252,8 +252,11 @@ class SocketHub(HubLifecycle):
             INIT parameters cannot be JSON.
         """
         deadline = self._deadline(timeout)
-        with self._stepping(deadline) as coupling:
-            if coupling is None or coupling.exchange.paused or not requests:
+        coupling = self._begin_step(deadline)
+        if coupling is None:
+            return {}
+        try:
+            if coupling.exchange.paused or not requests:
                 return {}
             if not coupling.barrier.frozen:
                 fields = fields_of_requests(requests)
@@ -263,8 +266,10 @@ class SocketHub(HubLifecycle):
                     {one: request["init"] for one, request in requests.items() if request.get("init")}
                 )
             result = coupling.attempt(deadline)
-            if result is None:
-                return {}
+        finally:
+            self._end_step(coupling)
+        if result is None:
+            return {}
         rows = amplitudes_of(result.amplitudes)
         return {
             molecule_id: {"amp": row, "extra": extra}
@@ -301,9 +306,10 @@ class SocketHub(HubLifecycle):
             The hub is stopped, or this rank has none.
         """
         deadline = self._deadline(timeout)
-        with self._stepping(deadline) as coupling:
-            if coupling is None:
-                raise HubStopped("the hub is stopped, or busy with another thread's step")
+        coupling = self._begin_step(deadline)
+        if coupling is None:
+            raise HubStopped("the hub is stopped, or busy with another thread's step")
+        try:
             if not self._lineup:
                 raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
             barrier, block = coupling.barrier, fields_of_array(fields, len(self._lineup))
@@ -318,4 +324,6 @@ class SocketHub(HubLifecycle):
                         raise HubStopped("the hub was stopped during the step")
                     raise StepTimeout(barrier.late(time.monotonic()), self._roster.missing(open_ids))
             coupling.exchange.paused = bool(self._roster.missing(self._lineup))
+        finally:
+            self._end_step(coupling)
         return amplitudes_of(result.amplitudes)

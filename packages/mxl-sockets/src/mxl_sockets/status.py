@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mxl_sockets._listen import Address
@@ -32,17 +32,33 @@ class ReplyTimes:
     maximum: float = 0.0
     histogram: dict[float, int] = field(default_factory=dict)
 
+
+class ReplyTimer:
+    """Collects `ReplyTimes`; made to cost little where the replies come in."""
+
+    #: Bins; the last one ends after half an hour.
+    BINS: Final = 32
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._total = 0.0
+        self._maximum = 0.0
+        self._bins = [0] * self.BINS
+
     def add(self, seconds: float, count: int) -> None:
         """Count `count` replies that took `seconds`."""
-        self.count += count
-        self.mean += (seconds - self.mean) * count / self.count
-        self.maximum = max(self.maximum, seconds)
-        upper = (1 << int(seconds * 1e6).bit_length()) * 1e-6
-        self.histogram[upper] = self.histogram.get(upper, 0) + count
+        self._count += count
+        self._total += seconds * count
+        if seconds > self._maximum:
+            self._maximum = seconds
+        index = int(seconds * 1e6).bit_length()
+        self._bins[index if index < self.BINS else -1] += count
 
-    def copy(self) -> ReplyTimes:
+    def figures(self) -> ReplyTimes:
         """Return the figures of this moment."""
-        return ReplyTimes(self.count, self.mean, self.maximum, dict(sorted(self.histogram.items())))
+        mean = self._total / self._count if self._count else 0.0
+        histogram = {(1 << index) * 1e-6: count for index, count in enumerate(self._bins) if count}
+        return ReplyTimes(self._count, mean, self._maximum, histogram)
 
 
 @dataclass(frozen=True)

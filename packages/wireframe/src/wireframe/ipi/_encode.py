@@ -8,8 +8,6 @@ infinity, denormal and -0.0 arrives as it was.
 
 from __future__ import annotations
 
-import struct
-import sys
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -19,28 +17,30 @@ from wireframe.ipi._messages import (
     HEADER_LENGTH,
     IDENTITY,
     INIT,
-    MATRIX,
     POSDATA,
     REAL,
     VECTOR,
     ZEROS,
 )
+from wireframe.ipi._primitives import block_of, byte_string, int32, matrix_of, octets, pack_reals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from typing_extensions import Buffer
 
-_INT = struct.Struct("<i")
-_INT_MAX: Final = (1 << 31) - 1
-
-#: Element types of buffers whose memory already is a block of little-endian
-#: float64: plain bytes, and float64 where the machine is little-endian.
-_BLOCK_FORMATS: Final = frozenset({"B", "b", "c", "<d"} | ({"d"} if sys.byteorder == "little" else set()))
-
 
 def encode_header(name: bytes) -> bytes:
     """Return a header, padded to 12 bytes.
+
+    Parameters
+    ----------
+    name : bytes-like
+        ASCII, upper case, at most 12 bytes.
+
+    Returns
+    -------
+    bytes, 12
 
     Raises
     ------
@@ -54,81 +54,17 @@ def encode_header(name: bytes) -> bytes:
     >>> encode_header(b"READY")
     b'READY       '
     """
-    header = _octets(name)
+    header = octets(name)
     if len(header) > HEADER_LENGTH:
         raise ValueError(f"header {header!r} is longer than {HEADER_LENGTH} bytes")
     return header.ljust(HEADER_LENGTH)
 
 
-def _octets(data: Buffer) -> bytes:
-    """Return the bytes of a buffer; bytes() alone would also take numbers and lists."""
-    return data if type(data) is bytes else bytes(memoryview(data))
-
-
-def _int32(number: int, what: str) -> bytes:
-    try:
-        return _INT.pack(number)
-    except struct.error as error:
-        raise ValueError(f"{what} {number!r} is not a signed 32-bit number") from error
-
-
-def _byte_string(data: Buffer, what: str) -> tuple[bytes, bytes]:
-    """Return the length, four bytes, and the bytes themselves."""
-    size = memoryview(data).nbytes
-    if size > _INT_MAX:
-        raise ValueError(f"{what} has {size} bytes, its length field ends at {_INT_MAX}")
-    return _INT.pack(size), _octets(data)
-
-
 _INIT_HEAD: Final = encode_header(INIT)
 _POSDATA_HEAD: Final = encode_header(POSDATA)
 _FORCEREADY_HEAD: Final = encode_header(FORCEREADY)
-_REQUEST_HEAD: Final = _POSDATA_HEAD + IDENTITY + IDENTITY + _INT.pack(1)
+_REQUEST_HEAD: Final = _POSDATA_HEAD + IDENTITY + IDENTITY + int32(1, "atom count")
 _REQUEST_TAIL: Final = encode_header(GETFORCE)
-
-
-def _pack(values: Iterable[float], what: str) -> bytes:
-    numbers = tuple(values)
-    try:
-        return struct.pack(f"<{len(numbers)}d", *numbers)
-    except struct.error as error:
-        raise TypeError(f"{what} must be real numbers, in one flat sequence") from error
-    except OverflowError as error:
-        raise ValueError(f"{what} must fit 64-bit reals") from error
-
-
-def _memory_of(values: object) -> bytes | None:
-    """Return the bytes of a buffer that is a block of reals, else None."""
-    try:
-        view = memoryview(values)  # type: ignore[arg-type]
-    except TypeError:
-        return None
-    return view.tobytes() if view.format in _BLOCK_FORMATS else None
-
-
-def _block(values: Buffer | Iterable[float], what: str, multiple: int) -> bytes:
-    """Little-endian bytes of `values`: floats, or a buffer that already is such a block."""
-    if isinstance(values, bytes):
-        block = values
-    elif isinstance(values, (tuple, list)):
-        block = _pack(values, what)
-    else:
-        memory = _memory_of(values)
-        block = _pack(values, what) if memory is None else memory  # type: ignore[arg-type]
-    if len(block) % multiple:
-        raise ValueError(f"{what} must be a multiple of {multiple // REAL} reals, got {len(block)} bytes")
-    return block
-
-
-def _matrix(values: Buffer | Iterable[float], what: str) -> bytes:
-    block = _block(values, what, MATRIX)
-    if len(block) != MATRIX:
-        raise ValueError(f"{what} must be 9 reals, got {len(block)} bytes")
-    return block
-
-
-def _real(value: float, what: str) -> bytes:
-    return _pack((value,), what)
 
 
 def encode_init(bead: int, text: Buffer = b"") -> bytes:
@@ -140,6 +76,10 @@ def encode_init(bead: int, text: Buffer = b"") -> bytes:
         Bead index or molecule id, a signed 32-bit number.
     text : bytes-like
         Parameters for the driver.
+
+    Returns
+    -------
+    bytes, 20 and the text
 
     Raises
     ------
@@ -153,7 +93,7 @@ def encode_init(bead: int, text: Buffer = b"") -> bytes:
     >>> encode_init(4, b"dt : 0.5")
     b'INIT        \x04\x00\x00\x00\x08\x00\x00\x00dt : 0.5'
     """
-    return b"".join((_INIT_HEAD, _int32(bead, "bead"), *_byte_string(text, "text")))
+    return b"".join((_INIT_HEAD, int32(bead, "bead"), *byte_string(text, "text")))
 
 
 def encode_posdata(
@@ -170,20 +110,24 @@ def encode_posdata(
     cell, inverse_cell : iterable of float or bytes-like
         9 reals each, in wire order (columns are the lattice vectors).
 
+    Returns
+    -------
+    bytes, 160 + 24 nat
+
     Raises
     ------
     ValueError
         A block has the wrong size.
     TypeError
-        A block holds something else than real numbers.
+        A block holds something else than 64-bit real numbers.
     """
-    block = _block(positions, "positions", VECTOR)
+    block = block_of(positions, "positions", VECTOR)
     return b"".join(
         (
             _POSDATA_HEAD,
-            _matrix(cell, "cell"),
-            _matrix(inverse_cell, "inverse cell"),
-            _INT.pack(len(block) // VECTOR),
+            matrix_of(cell, "cell"),
+            matrix_of(inverse_cell, "inverse cell"),
+            int32(len(block) // VECTOR, "atom count"),
             block,
         )
     )
@@ -200,14 +144,18 @@ def encode_request(field_au: Buffer | Iterable[float]) -> bytes:
     field_au : iterable of 3 floats or 24 bytes-like
         Electric field, atomic units.
 
+    Returns
+    -------
+    bytes, 196
+
     Raises
     ------
     ValueError
         It is not one vector.
     TypeError
-        It holds something else than real numbers.
+        It holds something else than 64-bit real numbers.
     """
-    block = _block(field_au, "field", VECTOR)
+    block = block_of(field_au, "field", VECTOR)
     if len(block) != VECTOR:
         raise ValueError(f"a field is 3 reals, got {len(block)} bytes")
     return b"".join((_REQUEST_HEAD, block, _REQUEST_TAIL))
@@ -232,22 +180,26 @@ def encode_forceready(
     extra : bytes-like
         At most 2^31 - 1 bytes.
 
+    Returns
+    -------
+    bytes, 124 + 24 (nat - 1) and the extra
+
     Raises
     ------
     ValueError
         A block has the wrong size.
     TypeError
-        A block holds something else than real numbers.
+        A block holds something else than 64-bit real numbers.
     """
-    block = _block(forces, "forces", VECTOR)
+    block = block_of(forces, "forces", VECTOR)
     return b"".join(
         (
             _FORCEREADY_HEAD,
-            _real(energy, "energy"),
-            _INT.pack(len(block) // VECTOR),
+            pack_reals((energy,), "energy"),
+            int32(len(block) // VECTOR, "atom count"),
             block,
-            _matrix(virial, "virial"),
-            *_byte_string(extra, "extra"),
+            matrix_of(virial, "virial"),
+            *byte_string(extra, "extra"),
         )
     )
 
@@ -265,17 +217,21 @@ def encode_posdata_batch(
     cells : sequence of N pairs
         (cell, inverse cell), 9 reals each.
 
+    Returns
+    -------
+    bytes, 16 + N (144 + 24 nat)
+
     Raises
     ------
     ValueError
         Sizes differ, a block has the wrong size, or the batch is empty.
     TypeError
-        A block holds something else than real numbers.
+        A block holds something else than 64-bit real numbers.
     """
-    blocks = [_block(one, "positions", VECTOR) for one in positions]
-    pairs = [_matrix(a, "cell") + _matrix(b, "inverse cell") for a, b in cells]
+    blocks = [block_of(one, "positions", VECTOR) for one in positions]
+    pairs = [matrix_of(a, "cell") + matrix_of(b, "inverse cell") for a, b in cells]
     nat = _common_nat(blocks, len(pairs))
-    return b"".join((_POSDATA_HEAD, _INT.pack(nat), *pairs, *blocks))
+    return b"".join((_POSDATA_HEAD, int32(nat, "atom count"), *pairs, *blocks))
 
 
 def encode_forceready_batch(
@@ -297,20 +253,31 @@ def encode_forceready_batch(
     extras : sequence of N bytes-like
         At most 2^31 - 1 bytes each.
 
+    Returns
+    -------
+    bytes, 16 + N (8 + 24 nat + 72 + 4) and the extras
+
     Raises
     ------
     ValueError
         Sizes differ, a block has the wrong size, or the batch is empty.
     TypeError
-        A block holds something else than real numbers.
+        A block holds something else than 64-bit real numbers.
     """
-    blocks = [_block(one, "forces", VECTOR) for one in forces]
-    matrices = [_matrix(one, "virial") for one in virials]
-    energy_block = _block(energies, "energies", REAL)
-    strings = [_byte_string(one, "extra") for one in extras]
+    blocks = [block_of(one, "forces", VECTOR) for one in forces]
+    matrices = [matrix_of(one, "virial") for one in virials]
+    energy_block = block_of(energies, "energies", REAL)
+    strings = [byte_string(one, "extra") for one in extras]
     nat = _common_nat(blocks, len(energy_block) // REAL, len(matrices), len(strings))
     return b"".join(
-        (_FORCEREADY_HEAD, energy_block, _INT.pack(nat), *blocks, *matrices, *chain.from_iterable(strings))
+        (
+            _FORCEREADY_HEAD,
+            energy_block,
+            int32(nat, "atom count"),
+            *blocks,
+            *matrices,
+            *chain.from_iterable(strings),
+        )
     )
 
 

@@ -49,8 +49,9 @@ REQUEST_FIELD_OFFSET: Final = 160
 REQUEST_LENGTH: Final = 196
 #: Bytes of a ``FORCEREADY`` of one atom up to its extra: header, energy, nat,
 #: force, virial, length of the extra.
+REPLY_LENGTH: Final = 124
+#: Those bytes, part by part.
 REPLY: Final = struct.Struct("<12sdi24s72si")
-REPLY_LENGTH: Final = REPLY.size
 
 #: Default limit, bytes. Larger than any INIT text or extra seen so far, small
 #: enough for a hub to hold one for each of many peers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import socket
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
 Candidate: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 
@@ -107,8 +109,8 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def connect(host: str, port: int, deadline: float) -> socket.socket:
-    """Return a connected socket.
+def connect(host: str, port: int, deadline: float) -> tuple[socket.socket, str]:
+    """Return a connected socket and its peer's name.
 
     Parameters
     ----------
@@ -124,10 +126,11 @@ def connect(host: str, port: int, deadline: float) -> socket.socket:
     """
     failure = OSError(f"{host!r} has no address")
     for family, sockaddr in candidates(host, port):
+        peer = peer_name(sockaddr)
         try:
-            return _connect_one(family, sockaddr, deadline)
+            return _connect_one(family, sockaddr, deadline), peer
         except OSError as error:
-            error.add_note(f"while connecting to {peer_name(sockaddr)}")
+            error.add_note(f"while connecting to {peer}")
             failure = error
     raise failure
 
@@ -154,3 +157,9 @@ def remaining(deadline: float) -> float | None:
     if deadline == math.inf:
         return None
     return max(deadline - time.monotonic(), 0.001)
+
+
+def is_allowed(peer: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether `peer`, as `peer_name` writes it, is in one of the networks."""
+    host = ipaddress.ip_address(peer.rpartition(":")[0].strip("[]"))
+    return any(host in network for network in networks)

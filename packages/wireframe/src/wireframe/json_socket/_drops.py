@@ -57,12 +57,18 @@ class Drops:
 
     def add(self, peer: str, error: Exception, received: int = 0) -> None:
         """Record one case: a warning per host and cause, then debug messages."""
-        cause = type(error).__name__
         self.count += 1
-        self.recent.append(DroppedPeer(peer, cause, str(error), received))
-        key = (peer.rpartition(":")[0], cause)
+        self.recent.append(DroppedPeer(peer, type(error).__name__, str(error), received))
+        self._log("dropped", peer, peer.rpartition(":")[0], error)
+
+    def note(self, what: str, error: Exception) -> None:
+        """Log a trouble that cost no peer its connection, with its traceback."""
+        self._log("trouble:", what, what, error, traceback=True)
+
+    def _log(self, verb: str, what: str, host: str, error: Exception, *, traceback: bool = False) -> None:
+        cause = type(error).__name__
         level = logging.DEBUG
-        if key not in self._warned and len(self._warned) < WARNED:
-            self._warned.add(key)
+        if (host, cause) not in self._warned and len(self._warned) < WARNED:
+            self._warned.add((host, cause))
             level = logging.WARNING
-        logger.log(level, "dropped %s: %s: %s", peer, cause, error)
+        logger.log(level, "%s %s: %s: %s", verb, what, cause, error, exc_info=error if traceback else None)

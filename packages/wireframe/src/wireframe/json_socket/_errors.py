@@ -36,7 +36,7 @@ class BrokenConnection(ConnectionError, RuntimeError):
 
 
 class SocketClosed(BrokenConnection):
-    """This side closed the socket, before the call or while it waited."""
+    """We closed it ourselves, before the call or while it waited."""
 
 
 def cut_short(peer: str, truncated: TruncatedFrame) -> BrokenConnection:

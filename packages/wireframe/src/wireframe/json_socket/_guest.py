@@ -108,3 +108,12 @@ class Guest(Link):
         if buffered or not self.served:
             return self.since + header_timeout
         return math.inf
+
+    def lateness(self) -> str:
+        """Say what the peer has not done in time."""
+        if self.outgoing:
+            return f"{self.peer} left {len(self.outgoing)} bytes of its reply unread for too long"
+        buffered = self.decoder.buffered
+        if buffered:
+            return f"{self.peer} sent {buffered} bytes of a frame and then fell silent or was too slow"
+        return f"{self.peer} connected and said nothing"

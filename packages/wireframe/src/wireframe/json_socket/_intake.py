@@ -16,27 +16,25 @@ from __future__ import annotations
 import contextlib
 import math
 import selectors
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from wireframe._decoder import NEED_DATA
-from wireframe.json_socket._address import peer_name, tune
-from wireframe.json_socket._errors import BrokenConnection, SocketClosed
-from wireframe.json_socket._guest import SMALL_FRAME, Guest
+from wireframe.json_socket._budget import Budget
+from wireframe.json_socket._errors import BrokenConnection
+from wireframe.json_socket._gate import Gate
+from wireframe.json_socket._guest import Guest
 from wireframe.lenjson import HEADER_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from ipaddress import IPv4Network, IPv6Network
 
+    from wireframe.json_socket._door import Door
     from wireframe.json_socket._drops import Drops
     from wireframe.lenjson import Decoder
 
-#: Seconds without accepting after accepting failed, mostly for want of
-#: descriptors. The waiting connection would wake every round meanwhile.
-ACCEPT_PAUSE: Final = 0.1
+#: Seconds. More than some systems can wait for at once is cut; waking is harmless.
+LONGEST_WAIT: Final = 3600.0
 
 _READ: Final = selectors.EVENT_READ
 _WRITE: Final = selectors.EVENT_WRITE
@@ -45,13 +43,13 @@ _WRITE: Final = selectors.EVENT_WRITE
 class Intake:
     """Accepts, assembles and hands over; answers are posted back through it.
 
-    One thread at a time may be inside, from `enter` to `leave`; `stop` and
-    `release` may be called by any thread at any time.
+    One thread at a time may be inside, see `entered`; `stop` and `release` may
+    be called by any thread at any time.
     """
 
     def __init__(
         self,
-        listener: socket.socket,
+        door: Door,
         decoder: Callable[[], Decoder],
         drops: Drops,
         *,
@@ -59,36 +57,52 @@ class Intake:
         header_timeout: float,
         frame_timeout: float,
         max_connections: int,
-        allow: tuple[IPv4Network | IPv6Network, ...] | None,
     ) -> None:
-        self._listener = listener
+        self._door = door
         self._decoder = decoder
         self._drops = drops
-        self._budget = max_size + HEADER_LENGTH
+        self._budget = Budget(max_size + HEADER_LENGTH)
         self._header_timeout = header_timeout
         self._frame_timeout = frame_timeout
         self._max_connections = max_connections
-        self._allow = allow
         self._guests: dict[Guest, None] = {}  # in the order in which they are served
         self._current: Guest | None = None
         self._failures: list[Exception] = []
-        self._accept_from = -math.inf
-        self._accepting = False
         self._left_at = time.monotonic()
-        self._stopped = False
-        self._busy = threading.Lock()
-        self._owner: int | None = None
         self._selector = selectors.DefaultSelector()
-        self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)
-        self._woken.setblocking(False)
-        self._selector.register(self._woken, _READ)
+        self.gate = Gate()
+        self._selector.register(self.gate.bell, _READ)
 
-    # Who may be inside.
+    def stop(self, patience: float) -> None:
+        """Close everything; who is inside wakes, closes and raises `SocketClosed`.
+
+        Returns when that has happened, or after `patience` seconds.
+        """
+        self.gate.stop(self.close, patience)
+
+    def release(self, guest: Guest) -> None:
+        """Close one connection for good."""
+        with self.gate.alone() as alone:
+            if alone:
+                self._discard(guest)
+            else:  # the thread inside finds it closed and takes it out
+                guest.closed = True
+                guest.wake()
+                self.gate.ring()
+
+    def close(self) -> None:
+        """Close every descriptor and touch nothing else: a forked child may do it, too."""
+        self._selector.close()
+        self._door.listener.close()
+        self.gate.close()
+        for guest in self._guests:
+            guest.interest = 0
+            guest.close()
+        self._guests.clear()
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Hold the intake for this thread.
+        """Be the one thread that takes and posts.
 
         Raises
         ------
@@ -97,63 +111,13 @@ class Intake:
         SocketClosed
             The server was shut down, before or meanwhile.
         """
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError("another thread is receiving from this server")
-        self._owner = threading.get_ident()
-        try:
+        with self.gate.entered(self.close):
             self._check()
-            away = time.monotonic() - self._left_at
-            for guest in self._guests:
-                guest.since += away
             yield
-        finally:
-            self._left_at = time.monotonic()
-            if self._stopped:
-                self.close()
-            self._owner = None
-            self._busy.release()
 
     def _check(self) -> None:
-        if self._stopped or self._listener.fileno() < 0:
-            raise SocketClosed("the server was shut down")
-
-    def stop(self, patience: float) -> None:
-        """Close everything; who is inside wakes, closes and raises `SocketClosed`.
-
-        Returns when that has happened, or after `patience` seconds.
-        """
-        self._stopped = True
-        if self._owner == threading.get_ident():
-            return  # from a handler, or a signal: this very thread will close
-        self._wake()
-        if self._busy.acquire(timeout=patience):
-            self.close()
-            self._busy.release()
-
-    def release(self, guest: Guest) -> None:
-        """Close one connection for good."""
-        if self._owner == threading.get_ident():
-            self._discard(guest)
-        elif self._busy.acquire(blocking=False):
-            self._discard(guest)
-            self._busy.release()
-        else:  # the thread inside finds it closed and takes it out
-            guest.closed = True
-            guest.wake()
-            self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake already; closed: nobody waits
-            self._waker.send(b"\\0")
-
-    def close(self) -> None:
-        """Close every descriptor and touch nothing else: a forked child may do it, too."""
-        self._selector.close()
-        for one in (self._listener, self._waker, self._woken):
-            one.close()
-        for guest in self._guests:
-            guest.close()
-        self._guests.clear()
+        self.gate.check()
+        self._door.check()
 
     # Taking messages and posting answers; only for who is inside.
 
@@ -177,25 +141,17 @@ class Intake:
             No message was complete in time. What arrived is kept.
         SocketClosed
             The server was shut down.
-        Exception
-            In strict mode, why a peer was dropped.
+        FrameError, OSError
+            In strict mode: why a peer was dropped.
         """
+        self._catch_up()
         previous = self._current
         if previous is not None and previous in self._guests and previous.message is NEED_DATA:
-            self._advance(previous)  # a second message may have come with the first
-        wait = 0.0
-        while True:
-            self._round(wait)
-            if strict and self._failures:
-                raise self._failures.pop(0)
-            self._failures.clear()
-            guest = next((one for one in self._guests if one.message is not NEED_DATA), None)
-            if guest is not None:
-                break
-            now = time.monotonic()
-            if now >= deadline:
-                raise TimeoutError(f"no message in time, {len(self._guests)} connections are open")
-            wait = max(0.0, min(deadline, self._next_due()) - now)
+            self._return(previous)
+        try:
+            guest = self._next(deadline, strict=strict)
+        finally:
+            self._left_at = time.monotonic()
         if previous is not None and previous is not guest and previous.idle and not keep:
             self._discard(previous)
         message, guest.message = guest.message, NEED_DATA
@@ -203,56 +159,97 @@ class Intake:
         # Its next message queues up behind those of the others.
         del self._guests[guest]
         self._guests[guest] = None
-        self._give_back(guest)
+        self._budget.give_back(guest)
         self._current = guest
         return guest, message
 
+    def _next(self, deadline: float, *, strict: bool) -> Guest:
+        wait = 0.0
+        while True:
+            self._round(wait)
+            if strict and self._failures:
+                raise self._failures.pop(0)
+            self._failures.clear()
+            for guest in self._guests:
+                if guest.message is not NEED_DATA and not guest.outgoing:
+                    return guest
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no message in time, {len(self._guests)} connections are open")
+            wait = self._wait(deadline)
+
+    def _catch_up(self) -> None:
+        """Shift all clocks by the time spent elsewhere: no peer could have been heard."""
+        now = time.monotonic()
+        for guest in self._guests:
+            guest.since += now - self._left_at
+        self._left_at = now
+
+    def _return(self, guest: Guest) -> None:
+        """Go on with a connection that was in the caller's hands."""
+        if not self._regain(guest):
+            return
+        if guest.decoder.buffered:  # a second message may have come with the first
+            self._advance(guest)
+
+    def _regain(self, guest: Guest) -> bool:
+        """Take a connection back from calls that wait; tells whether that worked."""
+        guest.since = time.monotonic()
+        try:
+            guest.socket.setblocking(False)
+        except OSError as error:
+            self._drop(guest, guest.broken(error))
+            return False
+        return True
+
     def post(self, guest: Guest, frame: bytes) -> None:
         """Send without waiting; the rounds of `take` and `flush` send the rest."""
-        guest.outgoing = memoryview(frame)
-        self._write(guest)
+        self._catch_up()
+        if not guest.closed and self._regain(guest):
+            guest.outgoing = memoryview(frame)
+            self._write(guest)
 
     def flush(self) -> None:
         """Send what was posted; who does not read loses its connection in time."""
+        self._catch_up()
         wait = 0.0
         while any(guest.outgoing for guest in self._guests):
             self._round(wait)
-            wait = max(0.0, self._next_due() - time.monotonic())
+            wait = self._wait(math.inf)
 
     # One round.
 
     def _round(self, wait: float) -> None:
-        now = time.monotonic()
-        self._watch_listener(now)
+        self._check()
+        self._door.watch(self._selector, room=self._has_room())
         for guest in self._guests:
             self._watch(guest)
-        for key, events in self._selector.select(None if wait == math.inf else wait):
-            if key.fileobj is self._listener:
+        for key, events in self._selector.select(min(wait, LONGEST_WAIT)):
+            guest = key.data
+            if guest in self._guests:  # and not dropped earlier in this round
+                if events & _WRITE:
+                    self._write(guest)
+                else:
+                    self._read(guest)
+            elif key.fileobj is self._door.listener:
                 self._accept()
-            elif key.data is None:
-                with contextlib.suppress(BlockingIOError):
-                    self._woken.recv(4096)
-            elif key.data in self._guests:  # not dropped earlier in this round
-                self._serve(key.data, events)
+            elif key.fileobj is self.gate.bell:
+                self.gate.answer()
         self._check()
         now = time.monotonic()
         for guest in [*self._guests]:
             if guest.closed:
                 self._discard(guest)
             elif guest.due(self._header_timeout, self._frame_timeout) <= now:
-                self._drop(guest, self._too_late(guest))
+                self._drop(guest, TimeoutError(guest.lateness()))
 
-    def _serve(self, guest: Guest, events: int) -> None:
-        if events & _WRITE:
-            self._write(guest)
-        else:
-            self._read(guest)
-
-    def _next_due(self) -> float:
-        due = min(
-            (one.due(self._header_timeout, self._frame_timeout) for one in self._guests), default=math.inf
-        )
-        return due if self._accepting else min(due, max(self._accept_from, 0.0))
+    def _wait(self, deadline: float) -> float:
+        """Seconds until something is due."""
+        now = time.monotonic()
+        due = (one.due(self._header_timeout, self._frame_timeout) for one in self._guests)
+        deadline = min(deadline, *due, math.inf)
+        if self._door.closed_until > now:
+            deadline = min(deadline, self._door.closed_until)
+        return max(0.0, deadline - now)
 
     def _watch(self, guest: Guest) -> None:
         interest = _WRITE if guest.outgoing else _READ if guest.wants_to_read else 0
@@ -266,12 +263,90 @@ class Intake:
             self._selector.register(guest.socket, interest, guest)
         guest.interest = interest
 
-    def _watch_listener(self, now: float) -> None:
-        accepting = now >= self._accept_from and (
-            len(self._guests) < self._max_connections or self._dispensable() is not None
-        )
-        if accepting and not self._accepting:
-            self._selector.register(self._listener, _READ)
-        elif self._accepting and not accepting:
-            self._selector.unregister(self._listener)
-        self._accepting = accepting
+    def _has_room(self) -> bool:
+        return len(self._guests) < self._max_connections or self._dispensable() is not None
+
+    def _dispensable(self) -> Guest | None:
+        """Who goes first when there are too many: strangers that say nothing, then the idle."""
+        idle = [guest for guest in self._guests if guest.idle]
+        silent = (guest for guest in idle if not guest.served)
+        return next(silent, idle[0] if idle else None)
+
+    def _accept(self) -> None:
+        for _ in range(self._max_connections):
+            full = len(self._guests) >= self._max_connections
+            victim = self._dispensable() if full else None
+            accepted = None if full and victim is None else self._door.accept()
+            if accepted is None:
+                return
+            if victim is not None:
+                self._give_way(victim)
+            guest = Guest(accepted[0], self._decoder(), accepted[1], time.monotonic())
+            self._guests[guest] = None
+            self._read(guest)  # what came with a connection keeps the order of connections
+
+    def _give_way(self, guest: Guest) -> None:
+        if guest.served:  # no fault of its own
+            self._discard(guest)
+        else:
+            text = f"{guest.peer} was silent and gave way, the limit is {self._max_connections} connections"
+            self._drop(guest, BrokenConnection(text, guest.peer))
+
+    def _read(self, guest: Guest) -> None:
+        fresh = not guest.decoder.buffered
+        try:
+            got = guest.read()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(guest, error)
+            return
+        if fresh and guest.served:
+            guest.since = time.monotonic()
+        self._advance(guest, ended=not got)
+
+    def _advance(self, guest: Guest, *, ended: bool = False) -> None:
+        held = guest.decoder.buffered
+        failure = guest.advance(ended=ended)
+        if failure is not None:
+            self._drop(guest, failure, held)
+        elif guest.message is NEED_DATA:
+            if ended:
+                self._discard(guest)
+            else:
+                self._budget.admit(guest)
+
+    def _write(self, guest: Guest) -> None:
+        try:
+            sent = guest.socket.send(guest.outgoing)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            guest.outgoing = memoryview(b"")
+            self._drop(guest, guest.broken(error))
+            return
+        guest.outgoing = guest.outgoing[sent:]
+        if not guest.outgoing:
+            guest.since = time.monotonic()
+
+    # Ends.
+
+    def _lost(self, guest: Guest, error: OSError) -> None:
+        if guest.served and guest.idle:  # many clients end this way
+            self._discard(guest)
+        else:
+            self._drop(guest, guest.broken(error))
+
+    def _drop(self, guest: Guest, error: Exception, received: int = 0) -> None:
+        if not guest.closed:
+            self._drops.add(guest.peer, error, received or guest.decoder.buffered)
+            self._failures.append(error)
+        self._discard(guest)
+
+    def _discard(self, guest: Guest) -> None:
+        if guest.interest:
+            self._selector.unregister(guest.socket)
+            guest.interest = 0
+        self._guests.pop(guest, None)
+        self._budget.give_back(guest)
+        guest.close()

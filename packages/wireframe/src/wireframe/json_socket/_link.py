@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import socket
@@ -42,7 +43,7 @@ class Link:
         Frames sent minus frames received.
     """
 
-    __slots__ = ("_guard", "_started", "_users", "closed", "decoder", "outstanding", "pid", "peer", "socket")
+    __slots__ = ("_guard", "_started", "_users", "closed", "decoder", "outstanding", "peer", "pid", "socket")
 
     def __init__(self, sock: socket.socket, decoder: Decoder, peer: str) -> None:
         self.socket = sock
@@ -135,7 +136,7 @@ class Link:
         """
         self._enter()
         try:
-            while True:
+            for attempt in itertools.count():
                 try:
                     event = self.decoder.next_event()
                 except TruncatedFrame as error:
@@ -149,12 +150,15 @@ class Link:
                     self._started = math.inf
                     self.outstanding -= 1
                     return event
-                self._wait(deadline, frame_timeout)
+                self._wait(deadline, frame_timeout, first=attempt == 0)
         finally:
             self._leave()
 
-    def _wait(self, deadline: float, frame_timeout: float) -> None:
-        """Read once; `receive` asks the decoder afterwards."""
+    def _wait(self, deadline: float, frame_timeout: float, *, first: bool) -> None:
+        """Read once; `receive` asks the decoder afterwards.
+
+        The first time it reads even if it is too late to wait.
+        """
         held = self.decoder.buffered
         now = time.monotonic()
         if not held:
@@ -162,13 +166,13 @@ class Link:
         elif self._started == math.inf:
             self._started = now
         limit = min(deadline, self._started + frame_timeout)
-        if now > limit:
+        if now > limit and not first:
             raise TimeoutError(f"no whole frame from {self.peer} in time, {held} bytes of it arrived")
         try:
             self.socket.settimeout(remaining(limit))
             piece = self.read()
         except TimeoutError:
-            return  # the clock decides, above
+            return  # the clock decides, above, next time
         except OSError as error:
             raise self.broken(error) from error
         if not piece and not held:

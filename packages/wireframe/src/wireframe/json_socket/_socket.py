@@ -1,0 +1,374 @@
+"""`Socket`: the two ends of a conversation in JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import math
+import os
+import time
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Final
+
+from wireframe.json_socket._address import listen, peer_name
+from wireframe.json_socket._answer import answer, command_of
+from wireframe.json_socket._client import Client
+from wireframe.json_socket._door import Door
+from wireframe.json_socket._drops import DroppedPeer, Drops, logger
+from wireframe.json_socket._errors import BrokenConnection, SocketClosed
+from wireframe.json_socket._intake import Intake
+from wireframe.lenjson import MAX_SIZE, Decoder, encode
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from wireframe.json_socket._guest import Guest
+
+#: The port of the original.
+DEFAULT_PORT: Final = 61981
+#: Seconds `shutdown` waits for another thread to close what it holds.
+PATIENCE: Final = 1.0
+
+
+class Socket:
+    """One end of a conversation in JSON over TCP.
+
+    A client sends one message per connection and reads the replies on it; a
+    server takes messages and answers the last one it took. The bytes are those
+    of optbayesexpt's ``Socket``, so either end may be the original.
+
+    Parameters
+    ----------
+    role : {"client", "server"}
+        A server listens from construction on.
+    ip_address : str
+        IPv4 or IPv6 address, or a host name (IPv4 is preferred). For a server
+        the address to listen on; ``""`` means all IPv4 interfaces.
+    port : int
+        0 lets a server take any free port, see `port` and `address`.
+    timeout : float, optional
+        Seconds `receive` and `tcpcmd` wait in all, connecting included. None
+        waits for ever, like the original. Zero takes what is there.
+    header_timeout : float, optional
+        Seconds a server gives a new connection, or one that began to send, for
+        the ten digits. None: without limit.
+    frame_timeout : float, optional
+        Seconds a whole message may take from its first byte to its last, in
+        either direction, and a connection to come about. None: without limit.
+    max_size : int
+        Bytes of the longest message body to accept.
+    max_connections : int
+        Connections a server keeps at once. For a new one beyond it the oldest
+        that is silent gives way; if none is, the new one waits.
+    persistent : bool
+        Client: use one connection for all messages; only for servers that are
+        known to read more than one, such as this class in `serve` or with
+        `persistent`. Server: keep connections open after another was served.
+    strict : bool
+        Raise from `receive` what a peer did wrong; otherwise it is only dropped,
+        counted and logged.
+    allow : iterable of str, optional
+        Networks (``"192.168.4.0/24"``) whose hosts a server accepts.
+    loads, dumps : callable, optional
+        Replace the standard JSON codec, see `wireframe.lenjson`.
+
+    Attributes
+    ----------
+    role, ip_address : str
+        As given.
+    port : int
+        As given, or the port a server got instead of 0.
+    server : socket.socket
+        The listening socket; a client has no such attribute.
+
+    Raises
+    ------
+    ValueError
+        Unknown role, negative time, or bad network.
+    OSError
+        A server cannot listen there.
+
+    Notes
+    -----
+    Threads: `tcpcmd` may be called by any number of threads at once, `close`
+    and `shutdown` by any thread at any time. `send` and `receive` belong to one
+    conversation, so to one thread at a time; a second thread in `receive` or
+    `serve` of one server gets a RuntimeError. After a fork use the socket in
+    one process: a server refuses to work in the child.
+    """
+
+    server: socket.socket
+
+    def __init__(
+        self,
+        role: str,
+        ip_address: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        *,
+        timeout: float | None = None,
+        header_timeout: float | None = 5.0,
+        frame_timeout: float | None = 60.0,
+        max_size: int = MAX_SIZE,
+        max_connections: int = 128,
+        persistent: bool = False,
+        strict: bool = False,
+        allow: Iterable[str] | None = None,
+        loads: Callable[[str], Any] | None = None,
+        dumps: Callable[[Any], str | bytes] | None = None,
+    ) -> None:
+        self.role = role
+        self.ip_address = ip_address
+        self.port = port
+        self._timeout = timeout
+        self._frame_timeout = _seconds(frame_timeout)
+        self._persistent = persistent
+        self._strict = strict
+        self._dumps = dumps
+        self._drops = Drops()
+        self._pid = os.getpid()
+        self._intake: Intake | None = None
+        self._guest: Guest | None = None
+        _seconds(timeout)
+        limits = {"header_timeout": _seconds(header_timeout), "frame_timeout": self._frame_timeout}
+        decoder = functools.partial(Decoder, max_size, loads=loads)
+        self._client = Client(decoder, self._frame_timeout, persistent=persistent)
+        if role == "server":
+            networks = None if allow is None else tuple(map(ipaddress.ip_network, allow))
+            self.server = listen(ip_address, port)
+            self._bound: tuple[str, int] = self.server.getsockname()[:2]
+            self.port = self._bound[1]
+            door = Door(self.server, self._drops, networks)
+            self._intake = Intake(
+                door, decoder, self._drops, max_size=max_size, max_connections=max_connections, **limits
+            )
+            logger.info("listening on %s", peer_name(self._bound))
+        elif role != "client":
+            raise ValueError(f"role must be 'client' or 'server', not {role!r}")
+
+    # What the original has.
+
+    @property
+    def connection(self) -> socket.socket | None:
+        """Client: the last connection opened. Server: the one of the last message."""
+        if self._intake is None:
+            return self._client.last
+        return None if self._guest is None else self._guest.socket
+
+    def send(self, value: Any) -> None:
+        """Send one message.
+
+        A client opens a new connection for it, unless it is persistent, and
+        closes the one before. A server answers the last message it received;
+        it may do so several times.
+
+        Parameters
+        ----------
+        value : JSON value
+            See `wireframe.lenjson.encode`; arrays and scalars of numpy are fine.
+
+        Raises
+        ------
+        TypeError, ValueError
+            JSON cannot carry `value`; no connection was opened.
+        TimeoutError
+            The connection did not come about, or the frame was not taken, within
+            `frame_timeout`. The connection is closed.
+        BrokenConnection
+            The peer is gone, or a server has received nothing yet.
+        SocketClosed
+            `close` or `shutdown` was called meanwhile or, for a client, before.
+        OSError
+            A client cannot connect.
+        """
+        frame = encode(value, dumps=self._dumps)
+        if self._intake is None:
+            self._client.send(self.ip_address, self.port, frame)
+            return
+        intake, guest = self._checked(self._intake), self._guest
+        if guest is None:
+            raise BrokenConnection("nobody to answer, no message was received yet")
+        try:
+            guest.send(frame, time.monotonic() + self._frame_timeout)
+        except BaseException:
+            intake.release(guest)
+            raise
+
+    def receive(self, *, timeout: float | EllipsisType | None = ...) -> Any:
+        """Return the next message.
+
+        A client reads from the connection its last `send` opened. A server
+        returns the message that is complete first, from whatever connection;
+        among complete ones the order of connections counts. The connection of
+        the message before is closed then, unless the server is persistent.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds, instead of the constructor's; None waits for ever.
+
+        Returns
+        -------
+        JSON value
+
+        Raises
+        ------
+        TimeoutError
+            No whole message in time. Call again to go on waiting; only a
+            persistent client has closed its connection.
+        FrameError
+            Client, or strict server: the peer sent something else.
+        BrokenConnection
+            Client, or strict server: the peer closed too early.
+        SocketClosed
+            `shutdown` was called or, for a client, `close`.
+        RuntimeError
+            Another thread is receiving from this server.
+        """
+        deadline = self._deadline(timeout)
+        if self._intake is None:
+            return self._client.receive(deadline)
+        intake = self._checked(self._intake)
+        with intake.entered():
+            self._guest, message = intake.take(deadline, keep=self._persistent, strict=self._strict)
+        return message
+
+    def tcpcmd(self, value: Any, *, timeout: float | EllipsisType | None = ...) -> Any:
+        """Send a command, return its reply and close the connection.
+
+        A persistent client keeps the connection. A server does nothing and
+        returns None, like the original. Raises what `send` and `receive` raise;
+        whatever happens, no connection is left behind.
+
+        Parameters
+        ----------
+        value : JSON value
+        timeout : float, optional
+            Seconds in all, instead of the constructor's; None waits for ever.
+
+        Returns
+        -------
+        JSON value or None
+        """
+        if self._intake is not None:
+            return None
+        frame = encode(value, dumps=self._dumps)
+        return self._client.command(self.ip_address, self.port, frame, self._deadline(timeout))
+
+    def close(self) -> None:
+        """Close the connection; a server goes on listening. Calling it again is fine."""
+        if self._intake is None:
+            self._client.close()
+        elif self._guest is not None:
+            self._intake.release(self._guest)
+            self._guest = None
+
+    # What is new.
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where a server listens, or a client connects to."""
+        return (self.ip_address, self.port) if self._intake is None else self._bound
+
+    @property
+    def dropped(self) -> int:
+        """How many connections a server closed because of what their peers did."""
+        return self._drops.count
+
+    @property
+    def drops(self) -> tuple[DroppedPeer, ...]:
+        """The latest 64 of them, oldest first."""
+        return tuple(self._drops.recent)
+
+    def serve(self, handlers: Mapping[str, Callable[..., Any]], *, stop: str | Collection[str] = ()) -> None:
+        """Answer commands until told to stop.
+
+        ``{"command": name, ...}`` calls ``handlers[name]`` with the other
+        members as keyword arguments and sends back what it returns. An unknown
+        command, a message that is no command and a handler that raises are
+        answered by ``{"error": {"type": ..., "message": ...}}``. Connections
+        stay open for further commands; replies never wait for slow readers.
+
+        Parameters
+        ----------
+        handlers : mapping of str to callable
+            They run in this thread, one at a time, and may call `shutdown`.
+        stop : str or collection of str
+            Commands that end the loop once they are answered, by ``"OK"`` where
+            there is no handler.
+
+        Raises
+        ------
+        SocketClosed
+            The server was shut down before. Later `shutdown` just ends the loop.
+        RuntimeError
+            Another thread is receiving, or this is a client.
+        """
+        if self._intake is None:
+            raise RuntimeError("only a server can serve")
+        words = {stop} if isinstance(stop, str) else set(stop)
+        known = {**dict.fromkeys(words, _ok), **handlers}
+        intake = self._checked(self._intake)
+        with intake.entered(), contextlib.suppress(SocketClosed):
+            name = None
+            while name not in words:
+                self._guest, message = intake.take(math.inf, keep=True, strict=False)
+                intake.post(self._guest, answer(message, known, self._dumps, self._drops.note))
+                name = command_of(message)
+            intake.flush()
+
+    def shutdown(self) -> None:
+        """Close everything, the listening socket too, and wake every waiter.
+
+        Waiters get `SocketClosed`; `serve` returns. Calling it again is fine.
+        If another thread is in `receive`, its closing is waited for, one second
+        at most; a handler of `serve` that is running is allowed to finish.
+        """
+        if self._intake is None:
+            self._client.shutdown()
+        elif self._pid == os.getpid():
+            self._intake.stop(PATIENCE)
+        else:
+            self._intake.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.role} {peer_name(self.address)}>"
+
+    def __getstate__(self) -> None:
+        raise TypeError("a Socket cannot be pickled, make one in each process")
+
+    def _deadline(self, timeout: float | EllipsisType | None) -> float:
+        seconds = self._timeout if isinstance(timeout, EllipsisType) else timeout
+        return time.monotonic() + _seconds(seconds)
+
+    def _checked(self, intake: Intake) -> Intake:
+        if self._pid != os.getpid():
+            raise SocketClosed(f"this server belongs to process {self._pid}")
+        return intake
+
+
+def _seconds(limit: float | None) -> float:
+    """Return a time limit as a number, infinite for None."""
+    if limit is None:
+        return math.inf
+    if not limit >= 0:
+        raise ValueError(f"a time limit cannot be {limit!r} seconds")
+    return float(limit)
+
+
+def _ok() -> str:
+    return "OK"

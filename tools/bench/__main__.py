@@ -1,0 +1,84 @@
+"""The bench: what our packages cost, beside their peers and beside bare sockets, in one run.
+
+    python tools/bench [--quick] [--json PATH]
+
+It informs and does not judge the build: the exit status is 0 whatever the
+figures are, and 1 only if a program of the bench broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import hub_barrier
+import machine
+from sides import SideError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: One module per package: ``run(options, show)`` returns rows for the file.
+BENCHES: Final = {"mxl-sockets": hub_barrier}
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python tools/bench", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(BENCHES)}; default all"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="numbers of molecules")
+    parser.add_argument("--transports", choices=["tcp", "unix"], nargs="+")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all samples there")
+    parser.add_argument(
+        "--peer-python", metavar="PATH", help="interpreter that has the peers, if not this one"
+    )
+    options = parser.parse_args(arguments)
+    unknown = set(options.packages) - set(BENCHES)
+    if unknown:
+        parser.error(f"no bench for {', '.join(sorted(unknown))}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benches; return the exit status."""
+    options = parse_arguments(arguments)
+    if sys.platform != "linux":
+        print("the bench needs Linux: epoll for the bare loop, and processes pinned to cores")
+        return 0
+    about = machine.description()
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    if float(str(about["load_average"])) > 0.5 * len(machine.all_cores()):
+        print(
+            "others are at work on this machine: trust the ratios, and those only where the spread is small"
+        )
+    results: dict[str, object] = {"machine": about}
+    begin = time.monotonic()
+    try:
+        for package in options.packages or BENCHES:
+            print(f"\n{package}")
+            results[package] = BENCHES[package].run(options, lambda line: print(line, flush=True))
+    except SideError as error:
+        print(f"the bench broke: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; all programs ended", file=sys.stderr)
+        return 130
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"\nall samples: {options.json}")
+    print(f"{time.monotonic() - begin:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

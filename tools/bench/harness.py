@@ -1,0 +1,168 @@
+"""Paired measuring: A B C A B C in one run, medians with their spread, ratios pair by pair.
+
+On a shared machine absolute times wander. Sides that are measured in turns
+wander together, so each round gives a ratio, and the ratios repeat. A target
+is judged by the quartiles of the ratios: only if both lie on one side of it is
+it met or missed; otherwise the machine was too noisy to say.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Relative distance of the quartiles of a side's own cost from which the machine counts as noisy.
+NOISE_LIMIT: Final = 0.15
+
+#: Seconds that one round of the fastest side should last.
+ROUND_S: Final = 0.1
+
+#: Fewest steps of a round.
+FEWEST_STEPS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Cost of some steps: wall time, and CPU time of the measured side alone."""
+
+    steps: int
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Median of a quantity and its quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Figure:
+        """Summarise at least two values."""
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+    @property
+    def spread(self) -> float:
+        """Distance of the quartiles, relative to the median."""
+        return (self.high - self.low) / self.median
+
+
+class Measured(Protocol):
+    """One side of a comparison."""
+
+    def measure(self, steps: int) -> Sample:
+        """Make so many steps and tell what they cost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``numerator / denominator`` of the CPU cost is to be at most `bound`."""
+
+    numerator: str
+    denominator: str
+    bound: float
+
+    def judge(self, measurement: Measurement) -> Verdict | None:
+        """Compare pair by pair; None if a side is missing."""
+        if not {self.numerator, self.denominator} <= measurement.samples.keys():
+            return None
+        ratio = measurement.ratio(self.numerator, self.denominator)
+        if ratio.high <= self.bound:
+            word = "met"
+        elif ratio.low > self.bound:
+            word = "MISSED"
+        else:
+            word = "too noisy to say"
+        return Verdict(f"{self.numerator} / {self.denominator}", ratio, self.bound, word)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a target."""
+
+    ratio_of: str
+    ratio: Figure
+    bound: float
+    word: str
+
+    def __str__(self) -> str:
+        return f"{self.ratio_of} {self.ratio.median:.2f} (<= {self.bound:.2f}) {self.word}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Samples of all sides, round by round.
+
+    Attributes
+    ----------
+    units : int
+        What a step consists of (molecules, say): costs are given per unit.
+    samples : dict of str to list of Sample
+        Equally long lists, one per side.
+    """
+
+    units: int
+    samples: dict[str, list[Sample]]
+
+    def cpu_us(self, side: str) -> Figure:
+        """CPU time per unit and step, microseconds."""
+        return Figure.of([1e6 * s.cpu_s / s.steps / self.units for s in self.samples[side]])
+
+    def steps_per_second(self, side: str) -> Figure:
+        """Return the steps per second of wall time."""
+        return Figure.of([s.steps / s.wall_s for s in self.samples[side]])
+
+    def ratio(self, numerator: str, denominator: str) -> Figure:
+        """Ratio of the CPU costs of two sides, pair by pair."""
+        pairs = zip(self.samples[numerator], self.samples[denominator], strict=True)
+        return Figure.of([a.cpu_s / a.steps / (b.cpu_s / b.steps) for a, b in pairs])
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a side's own cost scatters more than the machine should make it."""
+        return any(self.cpu_us(side).spread > NOISE_LIMIT for side in self.samples)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all samples and their summaries, for a file."""
+        return {
+            side: {
+                "cpu_us_per_unit": asdict(self.cpu_us(side)),
+                "steps_per_second": asdict(self.steps_per_second(side)),
+                "samples": [asdict(sample) for sample in samples],
+            }
+            for side, samples in self.samples.items()
+        }
+
+
+def measure_paired(sides: Mapping[str, Measured], units: int, rounds: int) -> Measurement:
+    """Warm up, choose the number of steps, then measure all sides in turns.
+
+    Parameters
+    ----------
+    sides : mapping of str to Measured
+        In the order in which they take turns.
+    units : int
+        What costs are divided by.
+    rounds : int
+        At least 2.
+    """
+    steps = FEWEST_STEPS
+    for side in sides.values():  # a few steps first: caches, buffers and lazy imports are not the question
+        side.measure(steps)
+    quickest = min(side.measure(steps).wall_s / steps for side in sides.values())
+    steps = max(FEWEST_STEPS, round(ROUND_S / quickest))
+    for side in sides.values():
+        side.measure(max(FEWEST_STEPS, steps // 4))
+    samples: dict[str, list[Sample]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            samples[name].append(side.measure(steps))
+    return Measurement(units, samples)
