@@ -24,7 +24,7 @@ import random
 import sys
 import types
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -66,6 +66,10 @@ class Setup:
     chatter: int = 0
     #: Some drivers hang instead of dying; the hub drops the silent.
     silence_limit: float | None = None
+
+    def __str__(self):
+        changed = (one.name for one in fields(self) if getattr(self, one.name) != one.default)
+        return f"Setup({', '.join(f'{name}={getattr(self, name)!r}' for name in changed)})"
 
 
 @dataclass
@@ -340,6 +344,8 @@ class World:
     def register(self, descriptor, mask):
         assert descriptor not in self._watched
         self._watched[descriptor] = mask
+        if descriptor in self._lines:
+            self._order[descriptor] = None  # something may have come before
 
     def modify(self, descriptor, mask):
         assert descriptor in self._watched
@@ -365,7 +371,8 @@ class World:
             options = self._options(ready, timeout)
             action, driver = options[0] if self._closing else self.schedule.choose(self, options, timeout)
             if action == "wake":
-                self._in_vain = 0
+                if ready:
+                    self._in_vain = 0
                 return ready
             if action == "wait":
                 self.now += timeout
@@ -474,6 +481,7 @@ class World:
             self._budget["chatter"] -= 1
             driver.life.unasked += 1
             driver.unsent += ipi.encode_forceready((-7.0, -7.0, -7.0))
+            driver.arrive(len(driver.unsent))
         else:
             assert action == "connect"
             self._connect()
@@ -515,6 +523,7 @@ class World:
             for life in self.history.lives:
                 life.judged = len(life.committed), len(life.delivered)
         self._closing = True
+        self.schedule.meet(self)
         self.hub.stop()
         self.history.finished = self.hub.address is None
         self.history.open_lines = sum(not driver.line.closed for driver in self.drivers)
@@ -531,8 +540,8 @@ class World:
             if self.hub.paused:
                 self.position = "bind", self.now
                 self.hub.wait_until_bound(inits)
-            # A frozen step ignores what it is given.
-            requests = dict.fromkeys(fields, {"efield_au": JUNK})
+            if self.hub._coupling.barrier.frozen:  # then it ignores what it is given
+                requests = dict.fromkeys(fields, {"efield_au": JUNK})
 
     def _array_step(self, fields, inits):
         block = np.array(list(fields.values()))
@@ -547,7 +556,7 @@ class World:
     def key(self, timeout):
         """All that the future, and the verdict on the past, depend on."""
         stack = []
-        frame = sys._getframe(3)
+        frame = sys._getframe(1)
         while frame.f_code is not _RUN:
             stack.append(frame.f_lineno)
             if frame.f_code is _BIND:
@@ -558,8 +567,8 @@ class World:
         kind, since, *rest = self.position
         return (
             tuple(stack),
-            timeout,
-            (kind, self.now - since, *rest),
+            round(timeout, 6),
+            (kind, round(self.now - since, 6), *rest),
             tuple(self._budget.values()),
             min(self._in_vain, 1),
             tuple(filter(None, (driver.key() for driver in self.drivers))),
@@ -613,6 +622,9 @@ class Replay:
     def number(self, low, high):
         return high
 
+    def meet(self, world):
+        pass
+
 
 class Search(Replay):
     """Follows a path, then new ground only, and notes the ways it did not take."""
@@ -623,13 +635,19 @@ class Search(Replay):
         self._ahead = ahead
 
     def decide(self, world, options, timeout):
+        self._note(world, timeout, tuple(option[0] for option in options))
+        self._ahead.extend((*self.path, other) for other in range(1, len(options)))
+        return 0
+
+    def meet(self, world):
+        self._note(world, 0.0, ())
+
+    def _note(self, world, timeout, options):
         if self._seen is not None:
-            key = hash((world.key(timeout), tuple(option[0] for option in options)))
+            key = hash((world.key(timeout), options))
             if key in self._seen:
                 raise Known
             self._seen.add(key)
-        self._ahead.extend((*self.path, other) for other in range(1, len(options)))
-        return 0
 
 
 class Dice:
@@ -648,6 +666,9 @@ class Dice:
 
     def number(self, low, high):
         return self._random.randint(low, high)
+
+    def meet(self, world):
+        pass
 
 
 @contextlib.contextmanager
@@ -683,26 +704,3 @@ def simulation():
         logger.setLevel(level)
         for module, name, value in before:
             setattr(module, name, value)
-
-
-def describe(setup, schedule):
-    """Return the line that runs a schedule again."""
-    changed = ", ".join(
-        f"{name}={value!r}" for name, value in vars(setup).items() if value != getattr(Setup(), name)
-    )
-    return f"replay(Setup({changed}), {schedule})"
-
-
-__all__ = [
-    "Dice",
-    "History",
-    "Known",
-    "Life",
-    "Replay",
-    "Search",
-    "Setup",
-    "describe",
-    "next_state",
-    "replace",
-    "simulation",
-]

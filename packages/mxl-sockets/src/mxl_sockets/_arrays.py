@@ -6,49 +6,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from wireframe import ipi
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-Fields: TypeAlias = "NDArray[np.float64]"
+#: Vectors: shape (N, 3), float64.
+Fields: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 #: float64 in wire order; the native type on every machine that speaks this protocol.
 WIRE_FLOAT: Final = np.dtype("<f8")
-
-
-class RequestBlock:
-    """The requests of one step, 196 bytes each, in one preallocated block.
-
-    Parameters
-    ----------
-    count : int
-        Number of molecules.
-    last_header : bytes
-        What follows each field: ``GETFORCE``, or ``STATUS`` for two phases.
-
-    Attributes
-    ----------
-    rows : list of memoryview
-        One request each; valid until the next `fill`.
-    """
-
-    def __init__(self, count: int, last_header: bytes) -> None:
-        self._shape = (count, 3)
-        template = ipi.encode_request(bytes(24))[: -ipi.HEADER_LENGTH] + ipi.encode_header(last_header)
-        block = bytearray(template * count)
-        strides = (ipi.REQUEST_LENGTH, WIRE_FLOAT.itemsize)
-        self._fields: Fields = np.ndarray(self._shape, WIRE_FLOAT, block, ipi.REQUEST_FIELD_OFFSET, strides)
-        view = memoryview(block)
-        self.rows = [
-            view[start : start + ipi.REQUEST_LENGTH] for start in range(0, len(block), ipi.REQUEST_LENGTH)
-        ]
-
-    def fill(self, fields: bytes) -> None:
-        """Put 24 bytes of field into each request."""
-        self._fields[...] = np.ndarray(self._shape, WIRE_FLOAT, fields)
 
 
 def fields_of_requests(requests: Mapping[int, Mapping[str, Any]]) -> bytes:

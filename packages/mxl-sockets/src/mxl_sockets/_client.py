@@ -25,6 +25,7 @@ class Phase(enum.Enum):
     WAITING = "waits for a molecule"
     CHECKING = "was asked for its status before INIT"
     CONFIRMING = "was sent INIT and asked for its status"
+    #: The hub also leaves drivers here whose whole reply it awaits; it asks the barrier then.
     IDLE = "is bound and was asked nothing"
     STAGING = "was sent a field and asked for its status"
     STAGED = "has staged a step"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from mxl_sockets._client import Client
 
 if TYPE_CHECKING:
-    import socket
-
     from typing_extensions import Buffer
 
 
@@ -23,7 +22,7 @@ class Connection(Client):
         As for `Client`.
     """
 
-    __slots__ = ("descriptor", "outgoing", "receive_into", "send_now", "sock", "watches_write")
+    __slots__ = ("descriptor", "outgoing", "receive_into", "send_now", "sock")
 
     def __init__(
         self, sock: socket.socket, peer: str, since: float, *, endpoint: int | None = None, max_extra: int
@@ -35,7 +34,6 @@ class Connection(Client):
         #: Bytes that the peer has not taken yet. It holds at most an INIT and
         #: one request: nothing more is sent before the peer has answered.
         self.outgoing = bytearray()
-        self.watches_write = False
         # Bound once: they are called for every molecule in every step.
         self.send_now = sock.send
         self.receive_into = sock.recv_into
@@ -55,6 +53,19 @@ class Connection(Client):
                 sent = 0
             data = memoryview(data)[sent:]
         self.outgoing += data
+
+    def peek(self) -> bytes | None:
+        """Return the next byte without taking it: ``b""`` at the end, None if nothing has come.
+
+        Raises
+        ------
+        OSError
+            The connection is broken.
+        """
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
 
     def flush(self) -> None:
         """Send more of what was kept.

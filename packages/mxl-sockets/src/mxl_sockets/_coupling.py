@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from mxl_sockets._client import Phase
 from mxl_sockets._exchange import Exchange
 from mxl_sockets._loop import Loop
 from mxl_sockets._poll import make_poller
@@ -24,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 #: Share of the grace period after which drivers that did not answer STOP are
 #: sent EXIT too: i-PI's and ASE's know no other end.
-EXIT_AFTER = 0.25
+EXIT_AFTER: Final = 0.25
+
+#: Seconds; the least between two questions that nobody answered.
+SHORTEST_WAIT: Final = 1e-3
 
 
 class Coupling:
@@ -45,7 +49,11 @@ class Coupling:
         self, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...], latency: float
     ) -> None:
         poller = make_poller()
-        self.exchange = Exchange(poller, roster, settings, allowed)
+        try:
+            self.exchange = Exchange(poller, roster, settings, allowed)
+        except BaseException:
+            poller.close()
+            raise
         self.loop = Loop(poller, self.exchange)
         self.lock = self.loop.lock
         self.roster = roster
@@ -70,14 +78,18 @@ class Coupling:
             nonlocal seen
             if self.stopping:
                 return True
-            if roster.arrivals != seen or roster.asks_again:
-                seen = roster.arrivals
-                self.exchange.bind_missing(ids, time.monotonic())
+            again = roster.asks_again
+            # Somebody may turn out to be gone when given a molecule: then the next one's turn is now.
+            while again or roster.arrivals != seen:
+                again, seen = False, roster.arrivals
+                if self.exchange.bind_missing(ids, time.monotonic()):
+                    self.loop.wake()
             return not (roster.unready(ids) if require_init else roster.missing(ids))
 
         while not self.stopping:
             # A match function may change its mind without any news from a socket.
-            slice_end = min(deadline, time.monotonic() + self._latency) if roster.asks_again else deadline
+            patience = max(SHORTEST_WAIT, self._latency)
+            slice_end = min(deadline, time.monotonic() + patience) if roster.asks_again else deadline
             if self.loop.run_until(done, slice_end) and not self.stopping:
                 return True
             if time.monotonic() >= deadline:
@@ -87,6 +99,9 @@ class Coupling:
     def attempt(self, deadline: float) -> StepResult | None:
         """Bring the frozen step as far as it goes before the deadline.
 
+        The caller has looked at the sockets: what was sent before the request
+        must not pass for its reply.
+
         Returns
         -------
         StepResult or None
@@ -94,19 +109,20 @@ class Coupling:
             or as soon as a driver that owed an answer is lost.
         """
         barrier, exchange = self.barrier, self.exchange
-        # What lies unread now was sent before the request: it must not pass for its reply.
-        self.loop.look()
-        if not exchange.planned:
+        if not exchange.lined_up:
             unanswered = [barrier.ids[slot] for slot in barrier.unanswered()]
             if self.roster.unready(unanswered):
                 soon = min(deadline, time.monotonic() + self._latency)
                 if not self.bind(unanswered, soon):
                     return None
+                self.loop.look()
+                if self.roster.unready(unanswered):
+                    return None
         exchange.interrupted = False
         exchange.ask(time.monotonic())
 
         def done() -> bool:
-            return exchange.unsettled >= barrier.open or exchange.interrupted or self.stopping
+            return exchange.lineup.unsettled >= barrier.open or exchange.interrupted or self.stopping
 
         # Replies are judged together; one that is not whole or not legal is no reply yet.
         while True:
@@ -122,13 +138,24 @@ class Coupling:
         return result
 
     def shut_down(self, wait: float) -> None:
-        """Stop all drivers; return when all have answered or after `wait` seconds."""
-        connections = self.exchange.connections
+        """Stop all drivers; return when all have answered or after `wait` seconds.
+
+        Who connects meanwhile was not asked and is not waited for. If the hub
+        is stopped meanwhile, whoever stops it does the rest.
+        """
+        exchange, final = self.exchange, self.stopping
         start = time.monotonic()
-        self.exchange.stop_drivers()
-        for share, last_word in ((EXIT_AFTER, self.exchange.exit_drivers), (1.0, self.exchange.drop_all)):
-            self.loop.run_until(lambda: not connections, start + share * max(0.0, wait))
-            last_word()
+        self.loop.look()  # drivers in the kernel's queue are told too
+        told = exchange.stop_drivers()
+
+        def done() -> bool:
+            return self.stopping is not final or all(one.phase is Phase.GONE for one in told)
+
+        for share, last_word in ((EXIT_AFTER, exchange.exit_drivers), (1.0, exchange.drop_all)):
+            self.loop.run_until(done, start + share * max(0.0, wait))
+            if self.stopping is not final:
+                return
+            last_word(told)
 
     def interrupt(self, deadline: float) -> None:
         """Make every waiting call return; wait until none holds the sockets."""

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
 from mxl_sockets._accept import Acceptor
-from mxl_sockets._arrays import RequestBlock
-from mxl_sockets._barrier import Barrier
+from mxl_sockets._barrier import Barrier, Stage
 from mxl_sockets._client import Phase
 from mxl_sockets._connection import Connection
+from mxl_sockets._lineup import LineUp
+from mxl_sockets._losses import Losses
+from mxl_sockets._patience import Patience
 from mxl_sockets._quiet_log import QuietLogger
-from mxl_sockets._replies import ReplyBlock
 from mxl_sockets.status import ReplyTimer
 from wireframe import FrameError, ipi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from typing_extensions import Buffer
 
     from mxl_sockets._access import Network
     from mxl_sockets._poll import Poller
@@ -62,120 +65,117 @@ class Exchange:
         self.paused = False
         #: A driver that owed an answer was lost since this was last cleared.
         self.interrupted = False
-        self.dropped = 0
-        self.last_error: str | None = None
         self._poller = poller
         self._settings = settings
-        self._quiet = QuietLogger(logger)
-        self.acceptor = Acceptor(poller, allowed, self._quiet)
+        quiet = QuietLogger(logger)
+        self.losses = Losses(quiet)
+        self.acceptor = Acceptor(poller, allowed, quiet)
+        self._patience = Patience(settings)
         self.waker = _poll.Waker()
         poller.register(self.waker.descriptor, _poll.READ)
-        #: Drivers whose answer to STATUS is due, with the time until which.
-        self._handshakes: dict[Connection, float] = {}
         self._scratch = memoryview(bytearray(READ_SIZE))
-        self._requests = RequestBlock(1, ipi.GETFORCE)
-        self._replies = ReplyBlock(1)
-        #: Replies that were read and not yet handed to the barrier.
-        self.unsettled = 0
-        self._plan: list[Connection] = []
-        self._plan_ids: tuple[int, ...] = ()
-        self._plan_generation = -1
+        self.lineup = LineUp(ipi.STATUS if settings.two_phase else ipi.GETFORCE)
+        #: Connections with output that their peer has not taken.
+        self._backlogged: set[Connection] = set()
         self._now = 0.0
-        self._impatient = settings.silence_limit is not None
 
     # -- receiving ---------------------------------------------------------
 
     def dispatch(self, events: list[tuple[int, int]], now: float) -> None:
         """Handle what the poller reported."""
         self._now = now
-        connections, replies = self.connections, self._replies
-        rows, sizes = replies.rows, replies.sizes
-        asked, whole = Phase.ASKED, ipi.REPLY_LENGTH
+        lineup = self.lineup
+        short_ways, sizes = lineup.short_ways, lineup.sizes
+        read, whole = _poll.READ, ipi.REPLY_LENGTH
         received = 0
         for descriptor, mask in events:
-            connection = connections.get(descriptor)
-            if connection is None:
-                self._notice(descriptor, now)
+            short_way = short_ways.get(descriptor)
+            if short_way is None or mask != read or sizes[short_way[2]]:
+                self._attend(descriptor, mask)
                 continue
-            if mask & _poll.WRITE:
-                self._flush(connection)
-                if mask == _poll.WRITE or connection.phase is Phase.GONE:
-                    continue
-            # Nearly every read is one whole reply: straight into its row, judged later.
-            short_way = connection.phase is asked and not connection.partial
-            room = rows[connection.slot] if short_way else self._scratch
+            # Nearly every event is one whole reply: straight into its row, judged later.
+            receive, row, slot = short_way
             try:
-                size = connection.receive_into(room)
-            except BlockingIOError:
-                continue
+                size = receive(row)
             except OSError as error:
-                self.drop(connection, f"connection broke: {error.strerror or error}")
+                self._fail(self.connections[descriptor], error)
                 continue
-            if short_way and size >= whole:
-                connection.phase = Phase.IDLE
-                sizes[connection.slot] = size
+            if size >= whole:
+                sizes[slot] = size
                 received += 1
-            elif size:
-                self._receive(connection, room[:size])
             else:
-                held = connection.decoder.buffered
-                reason = f"closed in the middle of a message, after {held} bytes" if held else "closed"
-                self.drop(connection, reason)
+                self._take(self.connections[descriptor], row[:size])
         if received:
-            self.unsettled += received
+            lineup.unsettled += received
             self.reply_times.add(now - self.barrier.latest_ask, received)
 
     def settle(self) -> None:
         """Hand the replies that were read to the barrier."""
-        if not self.unsettled:
-            return
-        if self.unsettled == len(self.barrier.ids):
-            replies = self._replies.read_all(self._settings.max_extra)
-            if replies is not None:
-                self.barrier.answer_all(*replies)
-                self._replies.clear()
-                self.unsettled = 0
-                return
-        for connection in list(self._plan):
-            self._settle_one(connection)
+        if self.lineup.unsettled:
+            for connection, data in self.lineup.settle(self.barrier, self._settings.max_extra):
+                self._receive(connection, data)
 
     def _settle_one(self, connection: Connection) -> None:
-        """Judge what was read of one reply, if anything was."""
-        slot = connection.slot
-        size = self._replies.sizes[slot] if self._is_planned(connection) else 0
-        if not size:
+        """Hand what was read of one reply to the barrier, before anything else happens to its driver."""
+        if self.lineup.holds(connection):
+            data = self.lineup.settle_one(connection, self.barrier, self._settings.max_extra)
+            if data is not None:
+                self._receive(connection, data)
+
+    def _attend(self, descriptor: int, mask: int) -> None:
+        """Handle an event that is not simply a reply."""
+        connection = self.connections.get(descriptor)
+        if connection is None:
+            self._notice(descriptor)
             return
-        self._replies.sizes[slot] = 0
-        self.unsettled -= 1
-        row = self._replies.rows[slot]
-        reply = ipi.split_reply(row, size, max_extra=self._settings.max_extra)
-        if reply is not None:
-            self.barrier.answer(slot, *reply)
+        if mask & _poll.WRITE:
+            self._flush(connection)
+            if mask == _poll.WRITE or connection.phase is Phase.GONE:
+                return
+        try:
+            size = connection.receive_into(self._scratch)
+        except OSError as error:
+            self._fail(connection, error)
+            return
+        self._take(connection, self._scratch[:size])
+
+    def _fail(self, connection: Connection, error: OSError) -> None:
+        """Drop a connection that cannot be read, unless there is merely nothing to read."""
+        if not isinstance(error, BlockingIOError):
+            self.drop(connection, f"connection broke: {error.strerror or error}")
+
+    def _take(self, connection: Connection, data: memoryview) -> None:
+        """Handle bytes, or the end of the stream."""
+        self._settle_one(connection)
+        if data:
+            self._receive(connection, data)
         else:
-            # More or less than one reply: the decoder has the last word.
-            connection.phase = Phase.ASKED
-            self._receive(connection, row[:size])
+            held = connection.decoder.buffered
+            reason = f"closed in the middle of a message, after {held} bytes" if held else "closed"
+            self.drop(connection, reason)
 
-    def _is_planned(self, connection: Connection) -> bool:
-        """Whether the connection's slot is its own in the step under way."""
-        slot = connection.slot
-        return self.barrier.frozen and 0 <= slot < len(self._plan) and self._plan[slot] is connection
-
-    def _notice(self, descriptor: int, now: float) -> None:
+    def _notice(self, descriptor: int) -> None:
         """Handle an event that is not a driver's."""
         if descriptor in self.acceptor.listeners:
-            self._welcome(descriptor, now)
+            self._welcome(descriptor, self._now)
         elif descriptor == self.waker.descriptor:
             self.waker.clear()
 
-    def _receive(self, connection: Connection, data: memoryview) -> None:
-        """Handle bytes that are not simply one reply."""
-        self._settle_one(connection)  # what came before them comes first
+    def _receive(self, connection: Connection, data: Buffer) -> None:
+        """Let the decoder see bytes that are not simply one reply."""
+        if connection.phase is Phase.IDLE and self._owes_reply(connection):
+            connection.phase = Phase.ASKED
+            self.lineup.sizes[connection.slot] = -1  # from now on in pieces
         try:
             for event in connection.receive(data):
                 self._handle(connection, event)
         except FrameError as error:
             self.drop(connection, f"broke the protocol: {error}")
+
+    def _owes_reply(self, connection: Connection) -> bool:
+        """Whether a driver that is idle for all we noted was in fact sent a request."""
+        barrier, slot = self.barrier, connection.slot
+        return barrier.frozen and self.lineup.holds(connection) and barrier.stage_of(slot) is Stage.ASKED
 
     def _handle(self, connection: Connection, event: ipi.Event) -> None:
         """Act on a message that was due."""
@@ -187,17 +187,19 @@ class Exchange:
                 self.reply_times.add(self._now - self.barrier.latest_ask, 1)
         elif phase is Phase.STAGING:
             connection.phase = Phase.STAGED
-            for slot in self.barrier.stage(connection.slot):
-                staged = self._plan[slot]
-                staged.phase = Phase.ASKED
+            due = self.barrier.stage(connection.slot)
+            self.lineup.expect(due)
+            for slot in due:
+                staged = self.lineup.drivers[slot]
+                staged.phase = Phase.IDLE  # its reply may take the short way
                 self.send(staged, _GETFORCE)
         elif phase is Phase.CHECKING:
-            self._handshakes.pop(connection, None)
+            self._patience.forget(connection)
             connection.wants_init = event == ipi.NEEDINIT
             connection.phase = Phase.WAITING
             self.roster.arrivals += 1
         elif phase is Phase.CONFIRMING:
-            self._handshakes.pop(connection, None)
+            self._patience.forget(connection)
             connection.phase = Phase.IDLE
             connection.initialized = True
             self.roster.arrivals += 1
@@ -221,7 +223,7 @@ class Exchange:
             logger.debug("%s connected", peer)
             if self._settings.handshake == "status":
                 connection.phase = Phase.CHECKING
-                self._handshakes[connection] = now + self._settings.handshake_timeout
+                self._patience.expect_status(connection, now)
                 self.send(connection, _STATUS)
 
     def bind_missing(self, ids: Sequence[int], now: float) -> None:
@@ -235,7 +237,7 @@ class Exchange:
                 connection.initialized = True
             elif self._settings.handshake == "init+status":
                 connection.phase = Phase.CONFIRMING
-                self._handshakes[connection] = now + self._settings.handshake_timeout
+                self._patience.expect_status(connection, now)
                 self.send(connection, message + _STATUS)
             else:
                 connection.initialized = True
@@ -251,7 +253,9 @@ class Exchange:
             connection.phase in (Phase.WAITING, Phase.CHECKING) and reason == "closed"
         )
         connection.phase = Phase.GONE
-        self._handshakes.pop(connection, None)
+        self._patience.forget(connection)
+        self._backlogged.discard(connection)
+        self.lineup.leave(connection)
         del self.connections[connection.descriptor]
         self._poller.unregister(connection.descriptor)
         connection.sock.close()
@@ -263,15 +267,8 @@ class Exchange:
         if unremarkable:
             logger.debug("%s: %s", connection.peer, reason)
             return
-        self.dropped += 1
-        who = connection.peer if molecule_id is None else f"{connection.peer} (molecule {molecule_id})"
-        self.last_error = f"{who}: {reason}"
-        if molecule_id is None:
-            host = connection.peer.rpartition(":")[0]
-            self._quiet.warn(host, reason, "dropped %s: %s", who, reason)
-        else:
-            self.paused = True
-            logger.warning("lost %s: %s", who, reason)
+        self.losses.note(connection.peer, molecule_id, reason)
+        self.paused = self.paused or molecule_id is not None
 
     # -- sending -----------------------------------------------------------
 
@@ -286,11 +283,15 @@ class Exchange:
 
     def _watch_output(self, connection: Connection) -> None:
         """Have the poller say when a peer takes more, if something waits."""
-        wanted = bool(connection.outgoing)
-        if wanted is not connection.watches_write:
-            connection.watches_write = wanted
-            mask = _poll.READ | _poll.WRITE if wanted else _poll.READ
-            self._poller.modify(connection.descriptor, mask)
+        waits = bool(connection.outgoing)
+        if waits is (connection in self._backlogged):
+            return
+        if waits:
+            self._backlogged.add(connection)
+            self._poller.modify(connection.descriptor, _poll.READ | _poll.WRITE)
+        else:
+            self._backlogged.discard(connection)
+            self._poller.modify(connection.descriptor, _poll.READ)
 
     def _flush(self, connection: Connection) -> None:
         try:
@@ -301,57 +302,46 @@ class Exchange:
         self._watch_output(connection)
 
     @property
-    def planned(self) -> bool:
-        """Whether the frozen molecules have the same drivers as in the last `ask`, so that none is missing."""
-        return self._plan_ids is self.barrier.ids and self._plan_generation == self.roster.generation
+    def lined_up(self) -> bool:
+        """Whether the same drivers as in the last `ask` serve the frozen step, so that none is missing."""
+        return self.lineup.stands(self.barrier.ids, self.roster.generation)
 
     def ask(self, now: float) -> None:
         """Send the frozen step to every molecule that was not asked yet; all are bound."""
-        barrier = self.barrier
-        if not self.planned:
-            self._make_plan()
+        barrier, lineup = self.barrier, self.lineup
+        if not self.lined_up:
+            lineup.form(barrier.ids, self.roster.bound, self.roster.generation)
         slots = barrier.ask(now)
         if not slots:
             return
-        requests = self._requests
-        requests.fill(barrier.fields)
-        phase = Phase.STAGING if barrier.two_phase else Phase.ASKED
-        plan, rows, whole = self._plan, requests.rows, ipi.REQUEST_LENGTH
+        lineup.fill(barrier.fields)
+        if barrier.two_phase:
+            for slot in slots:
+                lineup.drivers[slot].phase = Phase.STAGING
+        else:
+            lineup.expect(slots)
+        sends, requests, whole = lineup.sends, lineup.requests, ipi.REQUEST_LENGTH
         for slot in slots:
-            connection, row = plan[slot], rows[slot]
-            connection.phase = phase
+            request = requests[slot]
             sent = 0
-            if not connection.outgoing:
+            if not self._backlogged:
                 try:
-                    sent = connection.send_now(row)
+                    sent = sends[slot](request)
                 except BlockingIOError:
                     pass
                 except OSError as error:
-                    self.drop(connection, f"cannot send: {error.strerror or error}")
+                    self.drop(lineup.drivers[slot], f"cannot send: {error.strerror or error}")
                     continue
                 if sent == whole:
                     continue
-            connection.outgoing += row[sent:]
-            self._watch_output(connection)
-
-    def _make_plan(self) -> None:
-        """Line up the drivers of the frozen step, and room for their requests and replies."""
-        barrier, bound, before = self.barrier, self.roster.bound, self._plan
-        count = len(barrier.ids)
-        if len(self._replies.rows) != count:
-            self._requests = RequestBlock(count, ipi.STATUS if barrier.two_phase else ipi.GETFORCE)
-            self._replies = ReplyBlock(count)
-        # A molecule that has answered may have lost its driver since: then its place is never used.
-        self._plan = [bound.get(one) or before[slot] for slot, one in enumerate(barrier.ids)]
-        for slot, connection in enumerate(self._plan):
-            connection.slot = slot
-        self._plan_ids, self._plan_generation = barrier.ids, self.roster.generation
+            self.send(lineup.drivers[slot], request[sent:])
 
     def stop_drivers(self) -> None:
         """Tell every driver to stop; each is forgotten when it says BYE or closes."""
         self.settle()
+        self.lineup.short_ways.clear()
         for connection in list(self.connections.values()):
-            self._handshakes.pop(connection, None)
+            self._patience.forget(connection)
             connection.phase = Phase.STOPPING
             self.send(connection, _STOP)
 
@@ -391,31 +381,17 @@ class Exchange:
     @property
     def has_timers(self) -> bool:
         """Whether anything may come due without an event."""
-        return self._impatient or bool(self._handshakes) or self.acceptor.paused_until is not None
+        return bool(self._patience) or self.acceptor.paused_until is not None
 
     def next_due(self, now: float) -> float:
-        """Return seconds until `expire` has something to do, at most an hour."""
-        wait = 3600.0
+        """Return seconds until `expire` has something to do."""
+        wait = self._patience.next_due(self.barrier, now)
         if self.acceptor.paused_until is not None:
-            wait = min(wait, self.acceptor.paused_until - now)
-        for due in self._handshakes.values():
-            wait = min(wait, due - now)
-            break  # all have the same patience: the first is the oldest
-        if self._settings.silence_limit is not None and self.barrier.frozen:
-            wait = min(wait, self._settings.silence_limit / 4)
-        return max(0.0, wait)
+            wait = min(wait, max(0.0, self.acceptor.paused_until - now))
+        return wait
 
     def expire(self, now: float) -> None:
         """Do what has come due: listen again, give up on the silent."""
         self.acceptor.resume(now)
-        while self._handshakes:
-            connection, due = next(iter(self._handshakes.items()))
-            if due > now:
-                break
-            self.drop(connection, f"did not answer STATUS within {self._settings.handshake_timeout:g} s")
-        limit = self._settings.silence_limit
-        if limit is not None:
-            for molecule_id, age in self.barrier.late(now).items():
-                connection_or_none = self.roster.bound.get(molecule_id)
-                if age >= limit and connection_or_none is not None:
-                    self.drop(connection_or_none, f"did not answer within {limit:g} s")
+        for connection, reason in self._patience.overdue(self.barrier, self.roster, now):
+            self.drop(connection, reason)

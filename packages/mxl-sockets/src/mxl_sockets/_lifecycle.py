@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 from mxl_sockets import mpi
 from mxl_sockets._access import parse_allowed
 from mxl_sockets._coupling import Coupling
-from mxl_sockets._listen import Address, Listener, listen_tcp, listen_unix, unix_path
+from mxl_sockets._listen import Address, adopt, listen_tcp, listen_unix, unix_path
 from mxl_sockets._loop import LONGEST_WAIT
 from mxl_sockets._roster import Roster
 from mxl_sockets._settings import HubSettings
-from mxl_sockets.errors import ForeignProcessError
+from mxl_sockets.errors import ForeignProcessError, HubStopped
 from mxl_sockets.status import HubStatus, ReplyTimes
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class HubLifecycle:
         self._coupling: Coupling | None = None
         allowed = parse_allowed(allow)
         settings = HubSettings(
+            timeout=timeout,
+            latency=latency,
             two_phase=two_phase,
             handshake=handshake,
             handshake_timeout=handshake_timeout,
@@ -76,18 +79,22 @@ class HubLifecycle:
         if not mpi.am_master():
             return
         if listener is not None:
-            own = Listener(listener)
+            own = adopt(listener)
         elif unixsocket is not None:
             own = listen_unix(unixsocket)
         else:
             own = listen_tcp(host, DEFAULT_PORT if port is None else port)
-        self._coupling = Coupling(self._roster, settings, allowed, latency)
+        try:
+            self._coupling = Coupling(self._roster, settings, allowed, latency)
+        except BaseException:
+            own.close()
+            raise
         with self._coupling.lock:
             self._coupling.listen(own)
         self._address = own.address
-        _hubs.add(self)
         # A hub that is forgotten, or alive at exit, still gives up its UNIX path.
         self._finalizer = weakref.finalize(self, self._coupling.close)
+        _hubs.add(self)
         logger.info("listening on %s", self._address)
 
     @property
@@ -113,8 +120,8 @@ class HubLifecycle:
                 late=coupling.barrier.late(time.monotonic()),
                 paused=exchange.paused,
                 steps=coupling.steps,
-                dropped=exchange.dropped,
-                last_error=exchange.last_error,
+                dropped=exchange.losses.count,
+                last_error=exchange.losses.last,
                 reply_times=exchange.reply_times.figures(),
             )
 
@@ -149,10 +156,12 @@ class HubLifecycle:
         with self._locked() as coupling:
             if coupling is None or coupling.stopping:
                 return
-            coupling.interrupt(time.monotonic() + wait)
-            coupling.shut_down(wait)
-            self._finalizer()
-            self._address = None
+            try:
+                coupling.interrupt(time.monotonic() + wait)
+                coupling.shut_down(wait)
+            finally:
+                self._finalizer()
+                self._address = None
         _hubs.discard(self)
         logger.info("stopped")
 
@@ -160,10 +169,15 @@ class HubLifecycle:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        # A forked child that leaves the block has nothing to stop.
+        if os.getpid() == self._owner:
+            self.stop()
 
     def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self.timeout if timeout is None else timeout)
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        if math.isnan(deadline):
+            raise ValueError(f"a timeout is a number of seconds, not {timeout}")
+        return deadline
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[Coupling | None]:
@@ -186,10 +200,14 @@ class HubLifecycle:
         if coupling is None:
             return None
         if not self._step_lock.acquire(blocking=False):
-            patience = min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
-            if not self._step_lock.acquire(timeout=patience):
-                return None
-        coupling.lock.acquire()
+            while not self._step_lock.acquire(timeout=self._patience(deadline)):
+                if time.monotonic() >= deadline:
+                    return None
+        try:
+            coupling.lock.acquire()
+        except BaseException:  # a signal handler's exception, while another thread had it
+            self._step_lock.release()
+            raise
         if coupling.stopping:
             self._end_step(coupling)
             return None
@@ -199,6 +217,14 @@ class HubLifecycle:
         """Let other threads have the hub."""
         coupling.lock.release()
         self._step_lock.release()
+
+    @staticmethod
+    def _patience(deadline: float) -> float:
+        return min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
+
+    def _check_running(self) -> None:
+        if self._coupling is None or self._coupling.stopping:
+            raise HubStopped("the hub is stopped, or this process has none")
 
     def _check_process(self) -> None:
         if os.getpid() != self._owner:

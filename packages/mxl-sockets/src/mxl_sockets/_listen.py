@@ -34,6 +34,8 @@ KEEPALIVE_INTERVAL: Final = 10
 KEEPALIVE_COUNT: Final = 3
 USER_TIMEOUT_MS: Final = 60_000
 
+MAX_PORT: Final = 65535
+
 Address: TypeAlias = tuple[str, int] | str
 
 
@@ -66,6 +68,8 @@ class Listener:
     ----------
     sock : socket.socket
         Bound and listening.
+    path : str, optional
+        The path that was made for it, if it is a UNIX socket.
     endpoint : int, optional
         The only molecule that connections to it may become.
 
@@ -105,6 +109,23 @@ def _inode(path: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def adopt(sock: socket.socket) -> Listener:
+    """Take over a TCP socket that somebody else made listen.
+
+    Raises
+    ------
+    ValueError
+        It is not a TCP socket, or does not listen.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"only a TCP socket can be adopted as listener, not {sock!r}")
+    # Some systems do not tell.
+    with contextlib.suppress(AttributeError, OSError):
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise ValueError(f"{sock!r} does not listen: call its listen() first")
+    return Listener(sock)
+
+
 def listen_tcp(host: str | None, port: int, *, endpoint: int | None = None) -> Listener:
     """Listen on a TCP address.
 
@@ -112,7 +133,8 @@ def listen_tcp(host: str | None, port: int, *, endpoint: int | None = None) -> L
     ----------
     host : str or None
         Name, IPv4 or IPv6 literal; None is the loopback address 127.0.0.1,
-        the empty string all IPv4 interfaces.
+        the empty string all IPv4 interfaces. A name with addresses of both
+        families is its IPv4 address, which every driver can reach.
     port : int
         0 takes a free one.
     endpoint : int, optional
@@ -121,12 +143,18 @@ def listen_tcp(host: str | None, port: int, *, endpoint: int | None = None) -> L
     Raises
     ------
     OSError
-        The address cannot be bound; the message names it.
+        The address cannot be found or bound; the message names it.
+    ValueError
+        `port` is not a port number.
     """
+    if not 0 <= port <= MAX_PORT:  # the resolver would take it modulo 65536
+        raise ValueError(f"a port is a number from 0 to {MAX_PORT}, not {port}")
     wanted = "127.0.0.1" if host is None else host or "0.0.0.0"  # noqa: S104 - asked for by the user
-    family, kind, proto, _, address = socket.getaddrinfo(
-        wanted, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    try:
+        found = socket.getaddrinfo(wanted, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot listen on {wanted}: {error.strerror}") from error
+    family, kind, proto, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     sock = socket.socket(family, kind, proto)
     try:
         if os.name == "posix":

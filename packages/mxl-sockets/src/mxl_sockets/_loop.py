@@ -65,7 +65,7 @@ class Loop:
         """
         exchange = self._exchange
         self._inside += 1
-        looked = False
+        looked = told = False
         now = time.monotonic()
         try:
             while not done():
@@ -76,7 +76,12 @@ class Loop:
                     remaining = 0.0
                 looked = True
                 if self._leading:
-                    self._follow(remaining)
+                    if not told:
+                        # The leader may be in a long wait that knows nothing of our timers. Once
+                        # is enough: to wake it every time would keep two threads awake for ever.
+                        told = True
+                        exchange.waker.wake()
+                    self._wait(remaining)
                     now = time.monotonic()
                 else:
                     if exchange.has_timers:
@@ -90,15 +95,15 @@ class Loop:
 
     def look(self) -> None:
         """Handle what has arrived; wait for nothing. The lock is held."""
-        if self._leading:
-            return
-        # Nobody can wait here for as long as the lock is held: no need to lead.
+        # A leader may be polling too: whoever comes second finds nothing more to read.
         events = self._poller.poll(0)
         exchange = self._exchange
         if events or exchange.has_timers:
             now = time.monotonic()
             exchange.dispatch(events, now)
             exchange.expire(now)
+            # What was handled here may be what others wait for.
+            self.wake()
 
     def wake(self) -> None:
         """Make the leader look up; the lock is held."""
@@ -118,12 +123,14 @@ class Loop:
         """Wait for the sockets and handle what they have; return the time after the wait."""
         lock, exchange = self.lock, self._exchange
         self._leading = True
-        lock.release()
+        # An exception of a signal handler may come wherever a call returns. Here it
+        # finds the lock released, and below `_leading` cleared, or it comes later.
         try:
+            lock.release()
             events = self._poller.poll(min(LONGEST_WAIT, timeout))
         finally:
-            lock.acquire()
             self._leading = False
+            lock.acquire()
             if self._waiting:
                 self._changed.notify_all()
         now = time.monotonic()
@@ -131,11 +138,6 @@ class Loop:
         if exchange.has_timers:
             exchange.expire(now)
         return now
-
-    def _follow(self, remaining: float) -> None:
-        # The leader may be in a long wait that knows nothing of what we did.
-        self._exchange.waker.wake()
-        self._wait(remaining)
 
     def _wait(self, remaining: float) -> None:
         self._waiting += 1

@@ -24,7 +24,19 @@ class QuietLogger:
         self._seen: set[tuple[str, str]] = set()
 
     def warn(self, host: str, cause: str, message: str, *arguments: object) -> None:
-        """Log `message`; as a warning if this host did not yet give this cause."""
+        """Log `message`; as a warning if this host did not yet give this cause.
+
+        Parameters
+        ----------
+        host : str
+            Who caused it.
+        cause : str
+            Only its words before the first comma or colon count: what follows
+            are details, of which a peer could invent ever new ones.
+        message, *arguments
+            For the log.
+        """
+        cause = cause.partition(":")[0].partition(",")[0]
         if (host, cause) in self._seen:
             self._logger.debug(message, *arguments)
             return

@@ -43,15 +43,12 @@ class ReplyBlock:
     ----------
     rows : list of memoryview
         Where to receive each molecule's reply.
-    sizes : list of int
-        Bytes received in each row; 0 for none.
     """
 
     def __init__(self, count: int) -> None:
         block = bytearray(ROOM * count)
         view = memoryview(block)
         self.rows = [view[start : start + ROOM] for start in range(0, len(block), ROOM)]
-        self.sizes = [0] * count
         self._count = count
         self._expected = (0, b"")
         self._words: NDArray[np.uint32] = np.frombuffer(block, "<u4").reshape(count, ROOM // _WORD)
@@ -60,15 +57,13 @@ class ReplyBlock:
             (count, _FORCE_WORDS), "<f8", block, _FORCE_OFFSET, strides
         )
 
-    def clear(self) -> None:
-        """Forget what was received."""
-        self.sizes = [0] * self._count
-
-    def read_all(self, max_extra: int) -> tuple[bytes, list[bytes]] | None:
+    def read_all(self, sizes: list[int], max_extra: int) -> tuple[bytes, list[bytes]] | None:
         """Read all replies, if every row holds exactly one, with extras of one length.
 
         Parameters
         ----------
+        sizes : list of int
+            Bytes in each row.
         max_extra : int
             Largest extra, bytes.
 
@@ -77,7 +72,6 @@ class ReplyBlock:
         tuple of (bytes, list of bytes) or None
             One block of forces, 24 bytes each, and the extras.
         """
-        sizes = self.sizes
         length = sizes[0] - ipi.REPLY_LENGTH
         if length > max_extra or sizes.count(sizes[0]) != self._count:
             return None

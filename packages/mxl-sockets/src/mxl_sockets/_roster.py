@@ -42,6 +42,22 @@ class WaitingDriver:
 Match: TypeAlias = "Callable[[WaitingDriver, Sequence[int]], int | None]"
 
 
+def checked_id(molecule_id: int) -> int:
+    """Return a molecule id as a plain number.
+
+    Raises
+    ------
+    TypeError
+        It is not an integer.
+    ValueError
+        It does not fit the 32 bits it has on the wire.
+    """
+    number = operator.index(molecule_id)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError(f"molecule id {number} is not a signed 32-bit number")
+    return number
+
+
 def encode_molecule_init(molecule_id: int, payload: Mapping[str, Any]) -> bytes:
     """Return the INIT message that binds a driver to a molecule.
 
@@ -56,7 +72,7 @@ def encode_molecule_init(molecule_id: int, payload: Mapping[str, Any]) -> bytes:
     ValueError
         It refers to itself, or the id is not a signed 32-bit number.
     """
-    molecule_id = operator.index(molecule_id)
+    molecule_id = checked_id(molecule_id)
     try:
         text = json.dumps({**payload, "molecule_id": molecule_id})
     except TypeError as error:
@@ -112,9 +128,10 @@ class Roster(Generic[ClientT]):
 
         Raises
         ------
-        ValueError
-            It is reserved already.
+        TypeError, ValueError
+            It is no 32-bit number, or reserved already.
         """
+        molecule_id = checked_id(molecule_id)
         if molecule_id in self.expected:
             raise ValueError(f"molecule {molecule_id} is already registered")
         self.expected.add(molecule_id)
@@ -129,10 +146,17 @@ class Roster(Generic[ClientT]):
 
     def remember(self, payloads: Mapping[int, Mapping[str, Any]]) -> None:
         """Keep INIT parameters; raises as `encode_molecule_init` and keeps none then."""
+        # Those of living molecules too: their replacements will need them.
         for molecule_id, payload in payloads.items():
-            if molecule_id not in self.bound:
-                encode_molecule_init(molecule_id, payload)
+            encode_molecule_init(molecule_id, payload)
         self._payloads.update({molecule_id: dict(payload) for molecule_id, payload in payloads.items()})
+
+    def remember_init(self, molecule_id: int, payload: Mapping[str, Any] | None) -> None:
+        """Keep one molecule's INIT parameters if there are any; raises as `remember`."""
+        if payload:
+            self.remember({molecule_id: payload})
+        else:
+            checked_id(molecule_id)
 
     def remember_extras(self, ids: Iterable[int], extras: Iterable[bytes]) -> None:
         """Keep the extras of a complete step, if states are handed on."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mxl_sockets._arrays import Fields, amplitudes_of, fields_of_array, fields_of_requests
 from mxl_sockets._lifecycle import HubLifecycle
 from mxl_sockets._listen import Address, listen_tcp, listen_unix
+from mxl_sockets._roster import checked_id
 from mxl_sockets.errors import FrozenStepError, HubStopped, StepTimeout
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ class SocketHub(HubLifecycle):
 
         Raises
         ------
-        ValueError
-            The id is registered already.
+        TypeError, ValueError
+            The id is not a 32-bit number, or is registered already.
         """
         with self._locked():
             self._roster.register(molecule_id)
@@ -142,9 +143,12 @@ class SocketHub(HubLifecycle):
 
         Raises
         ------
-        OSError, RuntimeError
+        OSError, RuntimeError, ValueError
             As the constructor.
+        TypeError
+            The id is not an integer.
         """
+        checked_id(molecule_id)
         with self._locked() as coupling:
             if coupling is None or coupling.stopping:
                 return None
@@ -203,14 +207,15 @@ class SocketHub(HubLifecycle):
         Raises
         ------
         TypeError, ValueError
-            Some parameters cannot be JSON, or an id is not a 32-bit number;
-            nothing was sent then.
+            The timeout is not a number, an id is not a 32-bit number, or some
+            parameters cannot be JSON; nothing was sent then.
         """
         ids = tuple(init_payloads)
         with self._locked() as coupling:
             if coupling is None or coupling.stopping:
                 return False
             self._roster.remember(init_payloads)
+            coupling.loop.look()
             if not coupling.bind(ids, self._deadline(timeout), require_init=require_init):
                 return False
             coupling.exchange.paused = False
@@ -249,22 +254,23 @@ class SocketHub(HubLifecycle):
         ValueError
             A field is missing or is not three numbers; nothing is frozen then.
         TypeError, ValueError
-            INIT parameters cannot be JSON.
+            INIT parameters cannot be JSON, or an id is not a 32-bit number;
+            nothing is frozen then.
         """
         deadline = self._deadline(timeout)
         coupling = self._begin_step(deadline)
         if coupling is None:
             return {}
         try:
+            coupling.loop.look()
             if coupling.exchange.paused or not requests:
                 return {}
-            if not coupling.barrier.frozen:
-                fields = fields_of_requests(requests)
+            fields = None if coupling.barrier.frozen else fields_of_requests(requests)
+            for one in self._roster.missing(requests):
+                self._roster.remember_init(one, requests[one].get("init"))
+            # Nothing is frozen before everything has proved to be good.
+            if fields is not None:
                 coupling.barrier.freeze(tuple(requests), fields)
-            if self._roster.missing(requests):
-                self._roster.remember(
-                    {one: request["init"] for one, request in requests.items() if request.get("init")}
-                )
             result = coupling.attempt(deadline)
         finally:
             self._end_step(coupling)
@@ -308,7 +314,8 @@ class SocketHub(HubLifecycle):
         deadline = self._deadline(timeout)
         coupling = self._begin_step(deadline)
         if coupling is None:
-            raise HubStopped("the hub is stopped, or busy with another thread's step")
+            self._check_running()
+            raise StepTimeout({}, [])  # another thread's step takes all the time
         try:
             if not self._lineup:
                 raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
@@ -317,12 +324,14 @@ class SocketHub(HubLifecycle):
                 barrier.freeze(self._lineup, block)
             elif barrier.ids != self._lineup or barrier.fields != block:
                 raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
+            coupling.loop.look()
             while (result := coupling.attempt(deadline)) is None:
                 open_ids = [barrier.ids[slot] for slot in barrier.unanswered()]
                 if not coupling.bind(open_ids, deadline) or time.monotonic() >= deadline:
                     if coupling.stopping:
                         raise HubStopped("the hub was stopped during the step")
                     raise StepTimeout(barrier.late(time.monotonic()), self._roster.missing(open_ids))
+                coupling.loop.look()
             coupling.exchange.paused = bool(self._roster.missing(self._lineup))
         finally:
             self._end_step(coupling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import threading
@@ -14,6 +15,7 @@ from wireframe import Socket
 #: Seconds after which a test has failed; waiting normally takes milliseconds.
 PATIENCE = 20.0
 
+
 class Running:
     """A function in a thread of its own."""
 
@@ -25,7 +27,7 @@ class Running:
     def _run(self, function, arguments, options):
         try:
             self._outcome = (function(*arguments, **options), None)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by result
             self._outcome = (None, error)
 
     def result(self):
@@ -61,6 +63,13 @@ class Bare:
             return self.sock.recv(1) == b""
         except ConnectionError:
             return True
+
+    def ask(self, data, size):
+        """Send, and return the reply of this size, or nothing if the other side closes."""
+        with contextlib.suppress(ConnectionError):
+            self.send(data)
+            return self.read(size)
+        return b""
 
     def half_close(self):
         self.sock.shutdown(socket.SHUT_WR)

@@ -21,7 +21,7 @@ from wireframe.lenjson import encode
 
 def test_a_server_waits_no_longer_than_told_and_loses_nothing(new_server, knock):
     server = new_server(timeout=0.02)
-    half = knock(server, b'000000000')
+    half = knock(server, b"000000000")
     for _ in range(2):
         with pytest.raises(TimeoutError, match="no message in time, 1 connections are open"):
             server.receive()
@@ -100,14 +100,14 @@ def test_a_connection_that_does_not_come_about_ends_in_a_timeout(closing):
     full.bind(("127.0.0.1", 0))
     full.listen(0)
     port = full.getsockname()[1]
-    fillers = []
-    client = Socket("client", port=port, frame_timeout=0.05, timeout=0.05)
-    with client, pytest.raises(TimeoutError) as caught:
-        for _ in range(20):
-            one = closing(socket.socket())
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-            fillers.append(one)
+    for _ in range(20):
+        one = closing(socket.socket())
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", port))
+    with (
+        Socket("client", port=port, frame_timeout=0.05, timeout=0.05) as client,
+        pytest.raises(TimeoutError) as caught,
+    ):
         client.tcpcmd(1)
     assert caught.value.__notes__ == [f"while connecting to 127.0.0.1:{port}"]
 
@@ -126,6 +126,17 @@ def test_no_limits_at_all_is_possible(new_server, new_client):
     assert server.receive() == 1
     server.send(2)
     assert client.receive() == 2
+
+
+def test_a_server_that_dies_the_hard_way_is_a_broken_connection(listener, new_client, run):
+    client = new_client(listener.port)
+    reply = run(client.tcpcmd, 1)
+    peer = listener.accept()
+    peer.read(11)
+    peer.reset()
+    with pytest.raises(BrokenConnection, match=f"connection to 127.0.0.1:{listener.port} broken"):
+        reply.result()
+    assert client.connection.fileno() == -1
 
 
 # Limits and codecs.
@@ -174,7 +185,7 @@ def test_codecs_are_plugged_in_on_either_side(new_server, new_client):
 
 
 def test_a_hundred_megabytes_arrive_in_linear_time(new_server, new_client, run):
-    """Sixteen times the bytes: quadratic work would take 256 times as long."""
+    """Sixteen times the bytes, in processor time: quadratic work would take 256 times as long."""
     server = new_server(loads=len)
     client = new_client(server, dumps=lambda value: value)
 
@@ -182,15 +193,14 @@ def test_a_hundred_megabytes_arrive_in_linear_time(new_server, new_client, run):
         body = b" " * size
         best = math.inf
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.process_time()
             sending = run(client.send, body)
             assert server.receive() == size
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.process_time() - begin)
             sending.result()
         return best
 
-    seconds(1 << 20)  # warm
-    assert seconds(100 << 20) < 64 * max(seconds(100 << 16), 0.002)
+    assert seconds(100 << 20) < 128 * max(seconds(100 << 16), 0.01)
 
 
 # Addresses.

@@ -24,7 +24,9 @@ def test_the_class_is_exported_and_its_first_parameters_are_those_of_the_origina
     assert DEFAULT_PORT == 61981
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("send", ["value"]), ("tcpcmd", ["value"]), ("receive", []), ("close", [])])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("send", ["value"]), ("tcpcmd", ["value"]), ("receive", []), ("close", [])]
+)
 def test_methods_take_what_the_original_takes(name, parameters):
     found = inspect.signature(getattr(Socket, name)).parameters.values()
     assert [one.name for one in found if one.kind is not one.KEYWORD_ONLY] == ["self", *parameters]

@@ -114,7 +114,9 @@ def test_strangers_do_not_end_the_loop(serving, knock, new_client, eventually):
     assert client.tcpcmd({"command": "add", "x": 1, "y": 1}) == 2
 
 
-def test_a_client_that_dies_before_its_reply_does_not_end_the_loop(new_server, new_client, knock, run, eventually):
+def test_a_client_that_dies_before_its_reply_does_not_end_the_loop(
+    new_server, new_client, knock, run, eventually
+):
     server = new_server()
     doomed = []
 
@@ -153,6 +155,18 @@ def test_a_long_reply_reaches_a_slow_reader_before_the_loop_ends(new_server, kno
     running = run(server.serve, {"big": lambda: "x" * 20_000_000}, stop="done")
     slow = knock(server, encode({"command": "big"}) + encode({"command": "done"}))
     wanted = encode("x" * 20_000_000) + encode("OK")
+    time.sleep(0.01)
+    assert slow.read(len(wanted)) == wanted
+    running.result()
+
+
+def test_a_long_last_reply_leaves_before_the_loop_ends(new_server, knock, run):
+    server = new_server()
+    running = run(server.serve, {"ping": lambda: 1, "done": lambda: "x" * 20_000_000}, stop="done")
+    slow = knock(server, encode({"command": "ping"}))
+    assert slow.read(11) == encode(1)
+    slow.send(encode({"command": "done"}))
+    wanted = encode("x" * 20_000_000)
     time.sleep(0.01)
     assert slow.read(len(wanted)) == wanted
     running.result()
@@ -219,5 +233,3 @@ def test_errors_are_cut_to_a_size_and_standard_json_whatever_the_codec():
 def test_what_a_command_is():
     assert command_of({"command": "a"}) == "a"
     assert [command_of(one) for one in ({}, {"command": 1}, [], None, "a")] == [None] * 5
-
-

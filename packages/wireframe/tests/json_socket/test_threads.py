@@ -12,6 +12,7 @@ import pytest
 
 from wireframe import Socket
 from wireframe.json_socket import BrokenConnection, SocketClosed
+from wireframe.json_socket._address import connect
 from wireframe.lenjson import encode
 
 
@@ -92,6 +93,34 @@ def test_closing_a_server_connection_leaves_the_waiter_waiting_and_tells_the_cli
     with pytest.raises(BrokenConnection):
         client.receive()
     client.send(2)
+    assert waiting.result() == 2
+    assert server.dropped == 0
+
+
+def test_a_connection_closed_with_half_a_message_on_it_is_no_fault_of_the_peer(new_server, knock, receiving):
+    server = new_server()
+    knock(server, encode(1) + b"00000")
+    server.receive()
+    waiting = receiving(server)
+    server.close()
+    knock(server, encode(2))
+    assert waiting.result() == 2
+    assert server.dropped == 0
+
+
+def test_a_connection_may_be_closed_while_its_long_message_waits_for_room(
+    new_server, knock, receiving, eventually
+):
+    server = new_server(max_size=200_000)
+    knock(server, b"0000150000")
+    held = knock(server, encode(1) + b"0000150000")
+    server.receive()
+    waiting = receiving(server)
+    (guest,) = [one for one in server._intake._guests if one.served]
+    eventually(lambda: guest.held)
+    server.close()
+    assert held.at_end()
+    knock(server, encode(2))
     assert waiting.result() == 2
     assert server.dropped == 0
 
@@ -208,15 +237,30 @@ def test_shutdown_during_many_commands_ends_them_all_by_type(new_server, new_cli
     assert not client._client._links
 
 
+def test_a_client_shut_down_while_it_connects_keeps_nothing_open(new_server, new_client, monkeypatch):
+    server = new_server()
+    client = new_client(server)
+    opened = []
+
+    def connect_and_shut_down(*arguments):
+        opened.append(connect(*arguments))
+        client.shutdown()
+        return opened[-1]
+
+    monkeypatch.setattr("wireframe.json_socket._client.connect", connect_and_shut_down)
+    with pytest.raises(SocketClosed):
+        client.tcpcmd(1)
+    assert opened[0][0].fileno() == -1
+
+
 def test_threads_that_start_and_stop_servers_leave_nothing_behind(run):
     def work():
         for _ in range(10):
-            with Socket("server", port=0) as server:
-                with Socket("client", port=server.port, timeout=20) as client:
-                    client.send(1)
-                    assert server.receive() == 1
-                    server.send(2)
-                    assert client.receive() == 2
+            with Socket("server", port=0) as server, Socket("client", port=server.port, timeout=20) as client:
+                client.send(1)
+                assert server.receive() == 1
+                server.send(2)
+                assert client.receive() == 2
 
     for worker in [run(work) for _ in range(4)]:
         worker.result()
@@ -256,6 +300,26 @@ def child_of_fork(server, client, queue):
     server.shutdown()
     client.shutdown()
     queue.put(seen)
+
+
+def test_in_another_process_everything_but_new_messages_is_refused(new_server, new_client, monkeypatch):
+    """The same as in a forked child, without one."""
+    server = new_server()
+    client = new_client(server, persistent=True)
+    other = new_client(server, persistent=True)
+    for one in (client, other):
+        one.send("before")
+        server.receive()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: -1)
+        for method in (server.receive, lambda: server.send(1), lambda: server.serve({}), client.receive):
+            with pytest.raises(SocketClosed, match="belongs to process"):
+                method()
+        first = other.connection
+        other.send("new")
+        assert other.connection is not first
+        server.shutdown()
+    assert server.server.fileno() == -1
 
 
 @pytest.mark.skipif("'fork' not in __import__('multiprocessing').get_all_start_methods()")

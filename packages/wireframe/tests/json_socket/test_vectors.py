@@ -11,9 +11,7 @@ import pytest
 from wireframe import BadHeader, BadPayload
 from wireframe.json_socket import BrokenConnection
 
-VECTORS = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "json-socket.json").read_text(encoding="utf-8")
-)
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "json-socket.json").read_text(encoding="utf-8"))
 COMMANDS = VECTORS["commands"]
 NAMES = {"nan": math.nan, "inf": math.inf}
 
@@ -144,4 +142,6 @@ def test_our_server_reads_what_the_original_reads_and_lives_on(new_server, knock
         assert server.receive() == "next"
         with pytest.raises(TimeoutError):
             server.receive(timeout=0)
-        assert [one.cause for one in server.drops] == (["BrokenConnection"] if "longer" in case["note"] else [])
+        assert [one.cause for one in server.drops] == (
+            ["BrokenConnection"] if "longer" in case["note"] else []
+        )

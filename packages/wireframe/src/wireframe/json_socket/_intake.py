@@ -224,16 +224,15 @@ class Intake:
         for guest in self._guests:
             self._watch(guest)
         for key, events in self._selector.select(min(wait, LONGEST_WAIT)):
-            guest = key.data
-            if guest in self._guests:  # and not dropped earlier in this round
-                if events & _WRITE:
-                    self._write(guest)
-                else:
-                    self._read(guest)
-            elif key.fileobj is self._door.listener:
+            if key.fileobj is self._door.listener:
                 self._accept()
             elif key.fileobj is self.gate.bell:
                 self.gate.answer()
+            elif key.data in self._guests:  # not dropped earlier in this round
+                if events & _WRITE:
+                    self._write(key.data)
+                else:
+                    self._read(key.data)
         self._check()
         now = time.monotonic()
         for guest in [*self._guests]:

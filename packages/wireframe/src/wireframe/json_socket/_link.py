@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
 import socket
@@ -106,11 +105,9 @@ class Link:
             self.socket.settimeout(remaining(deadline))
             self.socket.sendall(frame)
             self.outstanding += 1
-        except TimeoutError as error:
-            if self.closed:
-                raise self.broken(error) from error
-            raise TimeoutError(f"{self.peer} did not take {len(frame)} bytes in time") from error
         except OSError as error:
+            if isinstance(error, TimeoutError) and not self.closed:
+                raise TimeoutError(f"{self.peer} did not take {len(frame)} bytes in time") from error
             raise self.broken(error) from error
         finally:
             self._leave()
@@ -136,7 +133,8 @@ class Link:
         """
         self._enter()
         try:
-            for attempt in itertools.count():
+            first = True
+            while True:
                 try:
                     event = self.decoder.next_event()
                 except TruncatedFrame as error:
@@ -150,7 +148,8 @@ class Link:
                     self._started = math.inf
                     self.outstanding -= 1
                     return event
-                self._wait(deadline, frame_timeout, first=attempt == 0)
+                self._wait(deadline, frame_timeout, first=first)
+                first = False
         finally:
             self._leave()
 
@@ -171,9 +170,9 @@ class Link:
         try:
             self.socket.settimeout(remaining(limit))
             piece = self.read()
-        except TimeoutError:
-            return  # the clock decides, above, next time
         except OSError as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                return  # not the system's: the clock decides, above, next time
             raise self.broken(error) from error
         if not piece and not held:
             raise self.broken(ConnectionResetError("closed by the peer, nothing more was sent"))

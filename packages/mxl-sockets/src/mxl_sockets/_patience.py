@@ -1,0 +1,73 @@
+"""How long the hub waits for drivers that owe it something.
+
+Two limits: the answer to a status question has to come within
+``handshake_timeout``; a driver that was asked for its amplitude may be given a
+``silence_limit``. No clock in here: time comes in as ``now``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mxl_sockets._barrier import Barrier
+    from mxl_sockets._connection import Connection
+    from mxl_sockets._roster import Roster
+    from mxl_sockets._settings import HubSettings
+
+#: Seconds; what `next_due` answers when nothing is due.
+LONG: float = 3600.0
+
+#: How often within its limit a silent driver is looked for.
+LOOKS: int = 4
+
+
+class Patience:
+    """Deadlines of single drivers.
+
+    Parameters
+    ----------
+    settings : HubSettings
+    """
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._handshake_timeout = settings.handshake_timeout
+        self._silence_limit = settings.silence_limit
+        #: In order of their deadlines: all have the same patience.
+        self._handshakes: dict[Connection, float] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any deadline may pass."""
+        return self._silence_limit is not None or bool(self._handshakes)
+
+    def expect_status(self, connection: Connection, now: float) -> None:
+        """Note that a driver was asked for its status."""
+        self._handshakes[connection] = now + self._handshake_timeout
+
+    def forget(self, connection: Connection) -> None:
+        """Note that a driver has answered its status, or is gone."""
+        self._handshakes.pop(connection, None)
+
+    def next_due(self, barrier: Barrier, now: float) -> float:
+        """Return seconds until `overdue` may name somebody."""
+        wait = next(iter(self._handshakes.values()), now + LONG) - now
+        if self._silence_limit is not None and barrier.frozen:
+            wait = min(wait, self._silence_limit / LOOKS)
+        return max(0.0, wait)
+
+    def overdue(
+        self, barrier: Barrier, roster: Roster[Connection], now: float
+    ) -> Iterator[tuple[Connection, str]]:
+        """Yield drivers to give up on, and why; the caller drops each before it asks for the next."""
+        while self._handshakes:
+            connection, due = next(iter(self._handshakes.items()))
+            if due > now:
+                break
+            del self._handshakes[connection]
+            yield connection, f"did not answer STATUS within {self._handshake_timeout:g} s"
+        if self._silence_limit is not None:
+            for molecule_id, age in barrier.late(now).items():
+                if age >= self._silence_limit and molecule_id in roster.bound:
+                    yield roster.bound[molecule_id], f"did not answer within {self._silence_limit:g} s"

@@ -1,0 +1,119 @@
+"""ASE on the other end: its ``SocketClient`` under our hub, our driver under its server."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peer_molecules import STIFFNESS  # noqa: E402
+from peer_programs import IPI_PREFIX, LIMIT_S, TRANSPORTS, Place, Programs, drive, open_hub  # noqa: E402
+
+pytestmark = pytest.mark.peer
+
+INITS = {0: {"dt_au": 0.5}}
+
+
+def ase_client(place: Place) -> list[str]:
+    """Command line of a program around ASE's client."""
+    where = ["--unix", place.name] if place.name else ["--port", str(place.port)]
+    return [sys.executable, str(Path(__file__).with_name("peer_molecules.py")), *where]
+
+
+def assert_steps_work(hub, steps: int = 20) -> None:
+    """Fields go there and the spring's forces come back, each to its own step."""
+    for step in range(1, steps + 1):
+        vector = np.array([0.01 * step, -0.5, 1.0 / step])
+        replies = hub.step_barrier({0: {"efield_au": vector}})
+        # ASE thinks in electronvolts and ångströms, hence the last digits.
+        assert replies[0]["amp"] == pytest.approx(-STIFFNESS * vector, rel=1e-12)
+
+
+@pytest.mark.parametrize("two_phase", [False, True], ids=["at-once", "two-phase"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_ase_client_under_a_hub_that_asks_before_init(transport, two_phase, tmp_path):
+    """It says that it is ready and is given no INIT, which would kill it; EXIT ends it with status 0."""
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub(transport, IPI_PREFIX, handshake="status", two_phase=two_phase)
+        with hub:
+            program = programs.start(ase_client(place))
+            assert hub.wait_until_bound(INITS)
+            assert_steps_work(hub)
+            started = time.monotonic()
+        stopped_after = time.monotonic() - started
+        assert programs.statuses() == [0], programs.describe(program)
+    # It is told at once what it understands: STOP first, and EXIT only after a while, would be a fatal error.
+    assert stopped_after < 0.4
+
+
+def test_ase_client_that_still_waits_for_a_molecule_ends_with_the_hub(tmp_path):
+    """One molecule and two clients: the second was asked for its status and never needed."""
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub("tcp", handshake="status")
+        with hub:
+            programs.start(ase_client(place))
+            assert hub.wait_until_bound(INITS)
+            programs.start(ase_client(place))
+            deadline = time.monotonic() + LIMIT_S
+            while not hub.status().waiting:
+                programs.check()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert_steps_work(hub, 1)
+        assert programs.statuses() == [0, 0]
+
+
+def test_init_that_was_not_asked_for_kills_the_ase_client_and_the_hub_goes_on(tmp_path):
+    """With the default handshake ASE's client dies of its own assertion; the hub says so and takes the next."""
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub("tcp")
+        with hub:
+            victim = programs.start(ase_client(place))
+            assert hub.wait_until_bound(INITS)
+            assert victim.wait(LIMIT_S) == 1
+            assert "AssertionError" in programs.output(victim)
+            programs.running.remove(victim)
+            assert hub.step_barrier({0: {"efield_au": [0.0, 0.0, 1.0]}}) == {}
+            assert hub.paused
+            assert "molecule 0" in hub.status().last_error
+            programs.start(drive("peer_molecules:spring", place))
+            assert hub.wait_until_bound(INITS)
+            assert_steps_work(hub)
+        assert programs.statuses() == [0]
+
+
+@pytest.mark.parametrize("end", ["exit", "close"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_our_driver_under_the_ase_server(transport, end, tmp_path):
+    """INIT with one NUL byte, any number of atoms, questions before and after: forces come out right.
+
+    The server's protocol knows EXIT, which ends our driver with status 0. But its ``close`` only closes:
+    then our driver reports, by its status, that it has lost the server.
+    """
+    from ase import Atoms
+    from ase.calculators.socketio import SocketIOCalculator
+    from ase.units import Bohr, Hartree
+
+    place = Place.new(transport)
+    where = {"unixsocket": place.name} if place.name else {"port": place.port}
+    with Programs(tmp_path) as programs:
+        with SocketIOCalculator(**where, timeout=LIMIT_S) as server:
+            program = programs.start(drive("peer_molecules:TwoSprings", place, IPI_PREFIX))
+            atoms = Atoms("H2", positions=[[0.0, 0.1, 0.2], [1.0, -1.0, 0.5]], calculator=server)
+            for _ in range(5):
+                atoms.positions += 0.25
+                expected = -STIFFNESS * atoms.positions / Bohr * Hartree / Bohr
+                assert atoms.get_forces() == pytest.approx(expected, rel=1e-12)
+                assert atoms.get_potential_energy() == 0.0
+            if end == "exit":
+                server.server.protocol.end()
+                assert program.wait(LIMIT_S) == 0, programs.describe(program)
+        assert programs.statuses() == [0 if end == "exit" else 3]
+    if place.name:
+        assert not os.path.exists(IPI_PREFIX + place.name)

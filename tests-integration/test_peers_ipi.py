@@ -1,0 +1,208 @@
+"""i-PI on the other end: its Python driver under our hub, our driver under its server."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peer_molecules import STIFFNESS  # noqa: E402
+from peer_programs import (  # noqa: E402
+    IPI_PREFIX,
+    LIMIT_S,
+    SCRIPTS,
+    TRANSPORTS,
+    Place,
+    Programs,
+    drive,
+    ipi_driver,
+    open_hub,
+)
+
+from mxl_sockets import TwoLevelSystem  # noqa: E402
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.mark.parametrize(
+    ("transport", "settings"),
+    [
+        *((transport, {}) for transport in TRANSPORTS),
+        ("tcp", {"handshake": "status"}),
+        ("tcp", {"handshake": "init+status"}),
+        ("tcp", {"two_phase": True}),
+    ],
+)
+def test_ipi_python_driver_under_our_hub_works_and_ends(transport, settings, tmp_path):
+    """The spring's forces come back, and EXIT after the STOP it does not know ends it with status 0.
+
+    Without EXIT it would run on for ever, at full load, after the hub has closed the connection.
+    """
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub(transport, IPI_PREFIX, **settings)
+        with hub:
+            program = programs.start(ipi_driver(place, "harmonic", str(STIFFNESS)))
+            assert hub.wait_until_bound({0: {"dt_au": 0.5}})
+            for step in range(1, 51):
+                vector = np.array([0.01 * step, -0.5, 1.0 / step])
+                reply = hub.step_barrier({0: {"efield_au": vector}})[0]
+                assert reply["amp"].tobytes() == (-STIFFNESS * vector).tobytes()
+                assert reply["extra"] == b"nada"
+        # `stop` has waited until it was gone: it took EXIT, it was not just disconnected.
+        assert program.wait(1.0) == 0, programs.describe(program)
+
+
+def test_ipi_and_maxwelllink_drivers_share_one_hub(tmp_path):
+    """Different programs, one step; a slow end of one kind does not harm the other."""
+    from peer_programs import mxl_driver
+
+    inits = {molecule: {"dt_au": 0.5} for molecule in range(2)}
+    requests = {molecule: {"efield_au": [0.0, 0.0, 1e-3]} for molecule in inits}
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub("tcp")
+        with hub:
+            programs.start(ipi_driver(place, "harmonic", str(STIFFNESS)))
+            assert hub.wait_until_bound({0: inits[0]})
+            programs.start(mxl_driver(place, "tls", omega=0.1, mu12=1.0, orientation=2))
+            assert hub.wait_until_bound(inits)
+            for _ in range(20):
+                replies = hub.step_barrier(requests)
+                assert replies[0]["amp"][2] == -STIFFNESS * 1e-3
+                assert replies[1]["extra"].startswith(b'{"Pe":')
+        assert programs.statuses() == [0, 0]
+
+
+@contextlib.contextmanager
+def ipi_connection(programs: Programs, command: list[str], listener: socket.socket):
+    """A program of ours, connected to i-PI's own view of one driver."""
+    from ipi.interfaces.sockets import TIMEOUT
+    from ipi.interfaces.sockets import Driver as ServerSide
+
+    program = programs.start(command)
+    listener.settimeout(LIMIT_S)
+    accepted, _ = listener.accept()
+    with accepted:
+        accepted.settimeout(TIMEOUT)
+        server = ServerSide(accepted)  # has a duplicate of the descriptor
+    with contextlib.closing(server):
+        yield program, server
+
+
+def ipi_request(position: np.ndarray, parameters: str) -> dict:
+    """What i-PI's forcefield hands to its socket interface."""
+    from ipi.engine.forcefields import ForceRequest
+
+    return ForceRequest(
+        {
+        "id": 7,
+        "pars": parameters,
+        "pos": position,
+        "active": np.arange(len(position)),
+        "cell": (np.eye(3), np.eye(3)),
+        "offset": 0.0,
+        "status": "Queued",
+        "_event_done": threading.Event(),
+    }
+
+
+@pytest.mark.parametrize("exchange", ["classic", "consolidated"])
+def test_our_two_level_driver_under_the_server_class_of_ipi(exchange, tmp_path):
+    """Both of i-PI's ways to make a step, with the model's parameters in its INIT text, give our amplitudes."""
+    reference = TwoLevelSystem()
+    reference.initialize(7, 0.5, {"dt_au": 0.5})
+    with Programs(tmp_path) as programs, socket.create_server(("127.0.0.1", 0)) as listener:
+        command = drive("mxl_sockets.two_level:TwoLevelSystem", Place(port=listener.getsockname()[1]))
+        with ipi_connection(programs, command, listener) as (program, server):
+            for step in range(1, 21):
+                vector = np.array([0.0, 0.0, 1e-3 * step])
+                request = ipi_request(vector, '{"dt_au": 0.5}')
+                if exchange == "classic":
+                    server.dispatch(request)
+                else:
+                    assert server.dispatch_send(request)
+                    assert server.dispatch_recv(request)
+                assert request["status"] == "Done"
+                reference.stage(vector)
+                amplitude, extra = reference.commit()
+                energy, forces, virial, parsed = request["result"]
+                assert tuple(forces) == amplitude
+                assert parsed["state"] == extra["state"]
+                assert energy == 0.0
+                assert not virial.any()
+            server.shutdown()  # sends EXIT
+            assert program.wait(LIMIT_S) == 0, programs.describe(program)
+
+
+def test_init_with_the_free_text_of_ipi_is_no_error(tmp_path):
+    """i-PI sends ``key : value, ...`` or nothing; a model that needs no parameters does not mind."""
+    with Programs(tmp_path) as programs, socket.create_server(("127.0.0.1", 0)) as listener:
+        command = drive("peer_molecules:TwoSprings", Place(port=listener.getsockname()[1]))
+        for text in ("", "omega : 0.1, kind : water"):
+            with ipi_connection(programs, command, listener) as (program, server):
+                positions = np.arange(6.0)
+                request = ipi_request(positions, text)
+                server.dispatch(request)
+                assert (request["result"][1] == -STIFFNESS * positions).all()
+                server.shutdown()
+                assert program.wait(LIMIT_S) == 0, programs.describe(program)
+
+
+# One atom, no temperature, no thermostat: what moves it is our driver alone.
+IPI_INPUT = """
+<simulation verbosity="low">
+  <output prefix="run">
+    <properties stride="1" filename="out"> [ step, x(0) ] </properties>
+  </output>
+  <total_steps>{steps}</total_steps>
+  <ffsocket name="spring" mode="{mode}" pbc="False">
+    <address>{address}</address> <port>{port}</port> <latency>1e-4</latency> <timeout>{timeout}</timeout>
+  </ffsocket>
+  <system>
+    <initialize nbeads="1">
+      <positions mode="manual"> [ 0.5, 0, 0 ] </positions>
+      <masses mode="manual"> [ 1000 ] </masses>
+      <labels mode="manual"> [ H ] </labels>
+      <cell mode="abc"> [ 50, 50, 50 ] </cell>
+    </initialize>
+    <forces> <force forcefield="spring"/> </forces>
+    <motion mode="dynamics">
+      <dynamics mode="nve"> <timestep> {time_step} </timestep> </dynamics>
+    </motion>
+    <ensemble/>
+  </system>
+</simulation>
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_simulation_of_the_real_ipi_program_runs_on_our_driver(transport, tmp_path):
+    """The whole program with its own dynamics: the atom swings as a spring makes it; then EXIT ends our driver."""
+    steps, time_step = 40, 2.0
+    place = Place.new(transport)
+    text = IPI_INPUT.format(
+        steps=steps,
+        time_step=time_step,
+        mode="unix" if place.name else "inet",
+        address=place.name or "127.0.0.1",
+        port=place.port or 1,
+        timeout=LIMIT_S,
+    )
+    (tmp_path / "input.xml").write_text(text, encoding="utf-8")
+    with Programs(tmp_path) as programs:
+        server = programs.start([sys.executable, str(SCRIPTS / "i-pi"), "input.xml"])
+        driver = programs.start(drive("peer_molecules:spring", place, IPI_PREFIX))
+        assert programs.statuses() == [0, 0], programs.describe(server) + programs.describe(driver)
+    rows = np.loadtxt(tmp_path / "run.out")
+    # Velocity Verlet's own frequency: sin(W dt / 2) = w dt / 2.
+    frequency = 2 / time_step * math.asin(math.sqrt(STIFFNESS / 1000) * time_step / 2)
+    expected = 0.5 * np.cos(frequency * time_step * rows[:, 0])
+    assert len(rows) == steps + 1
+    assert rows[:, 1] == pytest.approx(expected, abs=1e-7)  # as many digits as it prints

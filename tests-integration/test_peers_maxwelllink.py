@@ -1,0 +1,201 @@
+"""The maxwelllink package on the other end: its ``mxl_driver`` under our hub, our driver under its hub.
+
+The physics is the demo's, with the demo's solver: a cavity coupled to one process per molecule.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools" / "demo")]
+
+import cavity  # noqa: E402
+import checks  # noqa: E402
+import coupling  # noqa: E402
+import experiment  # noqa: E402
+from analysis import analyse  # noqa: E402
+from drivers import TWO_LEVEL_MODEL  # noqa: E402
+from peer_programs import LIMIT_S, TRANSPORTS, Place, Programs, drive, mxl_driver, open_hub  # noqa: E402
+
+from mxl_sockets import Driver, End, TwoLevelSystem  # noqa: E402
+
+pytestmark = pytest.mark.peer
+
+PHYSICS = cavity.Parameters()
+STEPS = 4000
+# Of the amplitude. Both models make the same step, with their own roundings.
+MODELS_AGREE = 1e-10
+
+MXL_TWO_LEVEL = {
+    "omega": PHYSICS.molecule_frequency,
+    "mu12": PHYSICS.dipole,
+    "orientation": coupling.AXIS,
+    "pe_initial": 0.0,
+}
+OUR_TWO_LEVEL = {key: value for key, value in MXL_TWO_LEVEL.items() if key != "pe_initial"}
+
+
+@contextlib.contextmanager
+def mxl_hub(transport: str) -> Iterator[tuple[Any, Place]]:
+    """The real hub, stopped in the end."""
+    from maxwelllink.sockets import SocketHub
+
+    place = Place.new(transport)
+    where = {"unixsocket": place.name} if place.name else {"host": "127.0.0.1", "port": place.port}
+    hub = SocketHub(**where, timeout=LIMIT_S)
+    try:
+        yield hub, place
+    finally:
+        hub.stop()
+
+
+def ring(hub: Any, molecules: int, programs: Programs, steps: int = STEPS) -> cavity.Trajectory:
+    """Let the cavity ring, coupled to the molecules of a hub, whosever it is."""
+    couple = coupling.HubCoupling(
+        hub, molecules, PHYSICS.time_step, recover=programs.check, patience_s=LIMIT_S
+    )
+    couple.bind()
+    return cavity.run(PHYSICS, couple, steps)
+
+
+def assert_lines_are_the_normal_modes(molecules: int, trajectory: cavity.Trajectory) -> None:
+    """Frequencies within 0.1 % of the analytic ones, their distance within 1 %."""
+    found = analyse(PHYSICS, molecules, trajectory, [0.0] * STEPS)
+    assert found.resolved
+    assert found.found == pytest.approx(found.analytic, rel=checks.FREQUENCY_BOUND)
+    assert found.found == pytest.approx(found.discrete, rel=checks.DISCRETE_BOUND)
+    assert found.found.splitting == pytest.approx(found.analytic.splitting, rel=checks.SPLITTING_BOUND)
+
+
+def difference(one: cavity.Trajectory, other: cavity.Trajectory) -> float:
+    """Largest difference of two trajectories, relative to the amplitude."""
+    return max(
+        float(np.abs(a - b).max() / np.abs(b).max())
+        for a, b in ((one.coordinate, other.coordinate), (one.velocity, other.velocity), (one.current, other.current))
+    )
+
+
+@pytest.mark.parametrize(
+    ("molecules", "transport"),
+    [(1, "unix"), (1, "tcp"), (4, "unix"), (4, "tcp"), (16, "tcp")],
+)
+def test_real_drivers_under_our_hub_show_the_normal_modes(molecules, transport, tmp_path, record_property):
+    """One ``mxl_driver`` per molecule: lines as computed by hand, trajectory as with our own model, clean end."""
+    reference = experiment.run_in_process(PHYSICS, molecules, STEPS).trajectory
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub(transport)
+        with hub:
+            for _ in range(molecules):
+                programs.start(mxl_driver(place, "tls", **MXL_TWO_LEVEL))
+            trajectory = ring(hub, molecules, programs)
+        assert programs.statuses() == [0] * molecules
+    record_property("difference", difference(trajectory, reference))
+    assert difference(trajectory, reference) < MODELS_AGREE
+    assert_lines_are_the_normal_modes(molecules, trajectory)
+
+
+@pytest.mark.parametrize(
+    ("molecules", "transport"),
+    [(1, "unix"), (1, "tcp"), (4, "unix"), (4, "tcp"), (16, "unix")],
+)
+def test_our_drivers_under_the_real_hub_show_the_normal_modes(molecules, transport, tmp_path):
+    """One process of ours per molecule: lines as computed by hand, not a bit lost on the way, clean end."""
+    reference = experiment.run_in_process(PHYSICS, molecules, STEPS).trajectory
+    with Programs(tmp_path) as programs:
+        with mxl_hub(transport) as (hub, place):
+            for _ in range(molecules):
+                programs.start(drive(TWO_LEVEL_MODEL, place, **OUR_TWO_LEVEL))
+            trajectory = ring(hub, molecules, programs)
+        assert programs.statuses() == [0] * molecules
+    assert trajectory.same_bits_as(reference)
+    assert_lines_are_the_normal_modes(molecules, trajectory)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_driver_in_a_thread_serves_the_real_hub_until_it_says_stop(transport, tmp_path):
+    """The class itself, without the command line: it counts the steps and knows why it ended."""
+    steps, ends = 200, []
+    with Programs(tmp_path) as programs, mxl_hub(transport) as (hub, place):
+        model = TwoLevelSystem(**OUR_TWO_LEVEL)
+        where = {"unix": place.name} if place.name else {"address": ("127.0.0.1", place.port)}
+        with Driver(model, connect_timeout=LIMIT_S, reconnect=False, **where) as driver:
+            thread = threading.Thread(target=lambda: ends.append(driver.run()), daemon=True)
+            thread.start()
+            trajectory = ring(hub, 1, programs, steps)
+            hub.graceful_shutdown(wait=0.5)
+            thread.join(LIMIT_S)
+    assert [(end.reason, end.steps, end.connections, end.molecule_id) for end in ends] == [
+        (End.STOP, steps, 1, 0)
+    ]
+    assert trajectory.same_bits_as(experiment.run_in_process(PHYSICS, 1, steps).trajectory)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"handshake": "status"}, {"handshake": "init+status"}, {"two_phase": True}],
+    ids=["asked-before-init", "asked-after-init", "two-phase"],
+)
+def test_real_driver_takes_every_dialogue_our_hub_offers(settings, tmp_path):
+    """Questions before and after INIT, and between field and commit, change nothing of the result."""
+    steps = 100
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub("tcp", **settings)
+        with hub:
+            programs.start(mxl_driver(place, "tls", **MXL_TWO_LEVEL))
+            trajectory = ring(hub, 1, programs, steps)
+        assert programs.statuses() == [0]
+    reference = experiment.run_in_process(PHYSICS, 1, steps).trajectory
+    assert difference(trajectory, reference) < MODELS_AGREE
+
+
+def elapsed_steps(replies: Any) -> dict[int, int]:
+    """How many steps each ``mxl_driver`` has committed since it was given its molecule, by its own account."""
+    return {
+        molecule: round(json.loads(reply["extra"])["time_au"] / PHYSICS.time_step)
+        for molecule, reply in replies.items()
+    }
+
+
+@pytest.mark.parametrize("moment", ["between two steps", "after the others have answered"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_killed_real_driver_is_replaced_and_the_others_make_each_step_once(transport, moment, tmp_path):
+    """The documented way: an empty answer, the hub paused, wait for the replacement, ask again."""
+    before, after = 20, 10
+    inits = {molecule: {"dt_au": PHYSICS.time_step} for molecule in range(3)}
+    requests = {molecule: {"efield_au": np.array([0.0, 0.0, 1e-3])} for molecule in inits}
+    with Programs(tmp_path) as programs:
+        hub, place = open_hub(transport)
+        with hub:
+            started = []
+            for count in range(1, len(inits) + 1):  # one after the other, so that the second is molecule 1
+                started.append(programs.start(mxl_driver(place, "tls", **MXL_TWO_LEVEL)))
+                assert hub.wait_until_bound(dict(list(inits.items())[:count]))
+            for _ in range(before):
+                assert len(hub.step_barrier(requests)) == len(inits)
+            victim = started[1]
+            if moment == "after the others have answered":
+                victim.send_signal(signal.SIGSTOP)
+                assert hub.step_barrier(requests, timeout=0.5) == {}
+                assert not hub.paused
+                assert list(hub.status().late) == [1]
+            programs.kill(victim)
+            assert hub.step_barrier(requests) == {}
+            assert hub.paused
+            assert hub.step_barrier(requests) == {}  # nothing is sent while it is paused
+            programs.start(mxl_driver(place, "tls", **MXL_TWO_LEVEL))
+            assert hub.wait_until_bound(inits)
+            assert not hub.paused
+            for step in range(1, after + 1):
+                replies = hub.step_barrier(requests)
+                assert elapsed_steps(replies) == {0: before + step, 1: step, 2: before + step}
+        assert programs.statuses() == [0] * len(inits)
