@@ -20,6 +20,11 @@ def spring(position_au: np.ndarray) -> np.ndarray:
     return -STIFFNESS * position_au
 
 
+def nothing(field_au: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """What the dummy model of ``mxl_driver`` answers."""
+    return np.zeros(3), {}
+
+
 class TwoSprings:
     """Two atoms, each bound to the origin; an extra tells how often it was asked."""
 

@@ -6,6 +6,7 @@ shown when it ended otherwise than it should. Nothing here imports a peer: only 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -14,10 +15,10 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from mxl_sockets import SocketHub
 
@@ -25,7 +26,7 @@ HERE = Path(__file__).parent
 DEMO = HERE.parent / "tools" / "demo"
 
 # Seconds; more than any of the programs needs on a busy machine, less than pytest's limit for a test.
-LIMIT_S = 8.0
+LIMIT_S = 45.0
 
 TRANSPORTS = ["unix", "tcp"] if hasattr(socket, "AF_UNIX") else ["tcp"]
 
@@ -52,6 +53,15 @@ class Place:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             return cls(port=probe.getsockname()[1])
 
+    @contextlib.contextmanager
+    def removed_afterwards(self, prefix: str) -> Iterator[None]:
+        """Remove the UNIX socket in the end, for a server that may be killed before it does."""
+        try:
+            yield
+        finally:
+            if self.name:
+                Path(prefix + self.name).unlink(missing_ok=True)
+
     def ours(self, prefix: str = MXL_PREFIX) -> list[str]:
         """Arguments of ``python -m mxl_sockets drive``."""
         return ["--unix", prefix + self.name] if self.name else ["--address", f"127.0.0.1:{self.port}"]
@@ -71,6 +81,20 @@ def open_hub(transport: str, prefix: str = MXL_PREFIX, **settings) -> tuple[Sock
     # With its own prefix our hub is given the bare name, as programs are: both have to agree on the rest.
     hub = SocketHub(unixsocket=place.name if prefix == MXL_PREFIX else prefix + place.name, **settings)
     return hub, place
+
+
+@contextlib.contextmanager
+def mxl_hub(transport: str) -> Iterator[tuple[Any, Place]]:
+    """The real hub, stopped in the end."""
+    from maxwelllink.sockets import SocketHub
+
+    place = Place.new(transport)
+    where = {"unixsocket": place.name} if place.name else {"host": "127.0.0.1", "port": place.port}
+    hub = SocketHub(**where, timeout=LIMIT_S)
+    try:
+        yield hub, place
+    finally:
+        hub.stop()
 
 
 def drive(model: str, place: Place, prefix: str = MXL_PREFIX, **parameters: object) -> list[str]:
@@ -135,16 +159,15 @@ class Programs:
 
     def check(self) -> None:
         """Raise if a program has ended: for loops that wait for all of them."""
-        for program in self.running:
-            if program.poll() is not None:
-                raise ProgramEnded(self.describe(program))
+        if any(program.poll() is not None for program in self.running):
+            raise ProgramEnded(self.describe())
 
     def kill(self, program: subprocess.Popen[bytes]) -> None:
         """Kill a program with SIGKILL, wait until it is gone and forget it."""
         program.kill()
         program.wait(LIMIT_S)
         if os.name == "posix" and program.returncode != -signal.SIGKILL:
-            raise ProgramEnded(self.describe(program))
+            raise ProgramEnded(self.describe())
         self.running.remove(program)
 
     def statuses(self) -> list[int]:
@@ -154,14 +177,16 @@ class Programs:
             try:
                 program.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired as error:
-                raise ProgramEnded(self.describe(program)) from error
+                raise ProgramEnded(self.describe()) from error
         return [program.returncode for program in self.running]
 
     def output(self, program: subprocess.Popen[bytes]) -> str:
         """What a program wrote, to both of its streams."""
         return self._outputs[program.pid].read_text(encoding="utf-8", errors="replace")
 
-    def describe(self, program: subprocess.Popen[bytes]) -> str:
-        """How a program ended, and its last words."""
-        ending = "still runs" if program.returncode is None else f"ended with {program.returncode}"
-        return f"{program.args} {ending}; it wrote:\n{self.output(program)[-2000:]}"
+    def describe(self) -> str:
+        """All programs: how each ended, if it did, and its last words."""
+        return "\n".join(
+            f"{program.args} -> {program.poll()}; it wrote:\n{self.output(program)[-2000:]}"
+            for program in self.running
+        )

@@ -6,8 +6,8 @@ import contextlib
 import math
 import socket
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,15 +49,14 @@ def test_ipi_python_driver_under_our_hub_works_and_ends(transport, settings, tmp
     with Programs(tmp_path) as programs:
         hub, place = open_hub(transport, IPI_PREFIX, **settings)
         with hub:
-            program = programs.start(ipi_driver(place, "harmonic", str(STIFFNESS)))
+            programs.start(ipi_driver(place, "harmonic", str(STIFFNESS)))
             assert hub.wait_until_bound({0: {"dt_au": 0.5}})
             for step in range(1, 51):
                 vector = np.array([0.01 * step, -0.5, 1.0 / step])
                 reply = hub.step_barrier({0: {"efield_au": vector}})[0]
                 assert reply["amp"].tobytes() == (-STIFFNESS * vector).tobytes()
                 assert reply["extra"] == b"nada"
-        # `stop` has waited until it was gone: it took EXIT, it was not just disconnected.
-        assert program.wait(1.0) == 0, programs.describe(program)
+        assert programs.statuses() == [0]
 
 
 def test_ipi_and_maxwelllink_drivers_share_one_hub(tmp_path):
@@ -96,21 +95,19 @@ def ipi_connection(programs: Programs, command: list[str], listener: socket.sock
         yield program, server
 
 
-def ipi_request(position: np.ndarray, parameters: str) -> dict:
+def ipi_request(positions: np.ndarray, parameters: str) -> dict[str, Any]:
     """What i-PI's forcefield hands to its socket interface."""
     from ipi.engine.forcefields import ForceRequest
 
     return ForceRequest(
-        {
-        "id": 7,
-        "pars": parameters,
-        "pos": position,
-        "active": np.arange(len(position)),
-        "cell": (np.eye(3), np.eye(3)),
-        "offset": 0.0,
-        "status": "Queued",
-        "_event_done": threading.Event(),
-    }
+        id=7,
+        pars=parameters,
+        pos=positions,
+        active=np.arange(len(positions)),
+        cell=(np.eye(3), np.eye(3)),
+        offset=0.0,
+        status="Queued",
+    )
 
 
 @pytest.mark.parametrize("exchange", ["classic", "consolidated"])
@@ -138,7 +135,7 @@ def test_our_two_level_driver_under_the_server_class_of_ipi(exchange, tmp_path):
                 assert energy == 0.0
                 assert not virial.any()
             server.shutdown()  # sends EXIT
-            assert program.wait(LIMIT_S) == 0, programs.describe(program)
+            assert program.wait(LIMIT_S) == 0, programs.describe()
 
 
 def test_init_with_the_free_text_of_ipi_is_no_error(tmp_path):
@@ -152,14 +149,15 @@ def test_init_with_the_free_text_of_ipi_is_no_error(tmp_path):
                 server.dispatch(request)
                 assert (request["result"][1] == -STIFFNESS * positions).all()
                 server.shutdown()
-                assert program.wait(LIMIT_S) == 0, programs.describe(program)
+                assert program.wait(LIMIT_S) == 0, programs.describe()
+                programs.running.remove(program)
 
 
 # One atom, no temperature, no thermostat: what moves it is our driver alone.
 IPI_INPUT = """
 <simulation verbosity="low">
   <output prefix="run">
-    <properties stride="1" filename="out"> [ step, x(0) ] </properties>
+    <properties stride="1" filename="out"> [ step, atom_x(0) ] </properties>
   </output>
   <total_steps>{steps}</total_steps>
   <ffsocket name="spring" mode="{mode}" pbc="False">
@@ -174,6 +172,7 @@ IPI_INPUT = """
     </initialize>
     <forces> <force forcefield="spring"/> </forces>
     <motion mode="dynamics">
+      <fixcom> False </fixcom>
       <dynamics mode="nve"> <timestep> {time_step} </timestep> </dynamics>
     </motion>
     <ensemble/>
@@ -196,13 +195,13 @@ def test_simulation_of_the_real_ipi_program_runs_on_our_driver(transport, tmp_pa
         timeout=LIMIT_S,
     )
     (tmp_path / "input.xml").write_text(text, encoding="utf-8")
-    with Programs(tmp_path) as programs:
-        server = programs.start([sys.executable, str(SCRIPTS / "i-pi"), "input.xml"])
-        driver = programs.start(drive("peer_molecules:spring", place, IPI_PREFIX))
-        assert programs.statuses() == [0, 0], programs.describe(server) + programs.describe(driver)
-    rows = np.loadtxt(tmp_path / "run.out")
+    with Programs(tmp_path) as programs, place.removed_afterwards(IPI_PREFIX):
+        programs.start([sys.executable, str(SCRIPTS / "i-pi"), "input.xml"])
+        programs.start(drive("peer_molecules:spring", place, IPI_PREFIX))
+        assert programs.statuses() == [0, 0], programs.describe()
+    step, coordinate = np.loadtxt(tmp_path / "run.out")[:, :2].T
     # Velocity Verlet's own frequency: sin(W dt / 2) = w dt / 2.
     frequency = 2 / time_step * math.asin(math.sqrt(STIFFNESS / 1000) * time_step / 2)
-    expected = 0.5 * np.cos(frequency * time_step * rows[:, 0])
-    assert len(rows) == steps + 1
-    assert rows[:, 1] == pytest.approx(expected, abs=1e-7)  # as many digits as it prints
+    expected = 0.5 * np.cos(frequency * time_step * step)
+    assert len(step) == steps + 1
+    assert coordinate == pytest.approx(expected, abs=1e-7)  # as many digits as it prints

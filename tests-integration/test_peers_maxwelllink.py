@@ -5,12 +5,10 @@ The physics is the demo's, with the demo's solver: a cavity coupled to one proce
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ import coupling  # noqa: E402
 import experiment  # noqa: E402
 from analysis import analyse  # noqa: E402
 from drivers import TWO_LEVEL_MODEL  # noqa: E402
-from peer_programs import LIMIT_S, TRANSPORTS, Place, Programs, drive, mxl_driver, open_hub  # noqa: E402
+from peer_programs import LIMIT_S, TRANSPORTS, Programs, drive, mxl_driver, mxl_hub, open_hub  # noqa: E402
 
 from mxl_sockets import Driver, End, TwoLevelSystem  # noqa: E402
 
@@ -43,20 +41,6 @@ MXL_TWO_LEVEL = {
     "pe_initial": 0.0,
 }
 OUR_TWO_LEVEL = {key: value for key, value in MXL_TWO_LEVEL.items() if key != "pe_initial"}
-
-
-@contextlib.contextmanager
-def mxl_hub(transport: str) -> Iterator[tuple[Any, Place]]:
-    """The real hub, stopped in the end."""
-    from maxwelllink.sockets import SocketHub
-
-    place = Place.new(transport)
-    where = {"unixsocket": place.name} if place.name else {"host": "127.0.0.1", "port": place.port}
-    hub = SocketHub(**where, timeout=LIMIT_S)
-    try:
-        yield hub, place
-    finally:
-        hub.stop()
 
 
 def ring(hub: Any, molecules: int, programs: Programs, steps: int = STEPS) -> cavity.Trajectory:

@@ -87,11 +87,11 @@ class ScriptedDriver:
         self.send(ipi.encode_forceready(amplitude, extra=extra))
 
     def unread(self):
-        """What has arrived, without waiting."""
+        """What has arrived, without waiting; nothing if the hub has closed."""
         self.sock.setblocking(False)
         try:
             return self.sock.recv(1 << 16)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionError):
             return b""
         finally:
             self.sock.settimeout(LIMIT_S)
@@ -143,6 +143,14 @@ class PumpedDriver:
         self.inits = []
         self.alive = True
         self.stopped = False
+
+    def is_asked(self):
+        """Whether a whole request lies unread, and nothing else."""
+        try:
+            data = self.sock.recv(1 << 20, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        return len(data) == ipi.REQUEST_LENGTH
 
     def pump(self):
         """Read what is there and answer it; return whether the connection lives."""

@@ -21,6 +21,7 @@ import contextlib
 import errno
 import logging
 import random
+import socket
 import sys
 import types
 from collections import Counter
@@ -31,6 +32,7 @@ import numpy as np
 from mxl_sockets import SocketHub, StepTimeout, _coupling, _exchange, _lifecycle, _loop, _poll, hub
 from mxl_sockets._client import Phase
 from mxl_sockets._driver_protocol import DriverProtocol, End
+from mxl_sockets._listen import Listener
 from wireframe import NEED_DATA, ipi
 
 #: Seconds every call of the simulated solver waits.
@@ -147,17 +149,25 @@ class Line:
         assert not self.closed
         if self.broken:
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-        size = len(self.to_hub)
+        size = min(len(self.to_hub), len(buffer))
         if not size:
             if self.ended:
                 return 0
             raise BlockingIOError
-        buffer[:size] = self.to_hub
-        self.to_hub.clear()
+        buffer[:size] = self.to_hub[:size]
+        del self.to_hub[:size]
         self.bytes_read += size
         while self.replies and self.replies[0][0] <= self.bytes_read:
             self.life.delivered.append(self.replies.pop(0)[1])
         return size
+
+    def recv(self, size, flags):
+        assert (size, flags) == (1, socket.MSG_PEEK)
+        if not (self.to_hub or self.ended or self.broken):
+            raise BlockingIOError
+        if self.broken:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        return bytes(self.to_hub[:1])
 
     def close(self):
         self.closed = True
@@ -505,7 +515,6 @@ class World:
         """Run the solver to its end and return the history."""
         setup = self.setup
         self.hub = SocketHub(
-            listener=self.door,
             timeout=PATIENCE,
             resume=setup.resume,
             two_phase=setup.two_phase,
@@ -576,13 +585,18 @@ class World:
             len(self.door.queue),
             len(self.history.results),
             (barrier.ids, barrier.fields, barrier._fresh, tuple(barrier._stages)),
-            (tuple(barrier._amplitudes), tuple(barrier._extras)),
+            (tuple(barrier._amplitudes), tuple(barrier._extras), barrier._amplitude_block),
             tuple(sorted((molecule, one.descriptor) for molecule, one in roster.bound.items())),
             tuple(one.descriptor for one in roster.waiting),
             tuple(sorted(roster._last_extras.items())),
             (exchange.paused, exchange.interrupted),
-            exchange.planned,
-            tuple((one.descriptor, one.phase is Phase.GONE) for one in exchange._plan),
+            exchange.lined_up,
+            tuple((one.descriptor, one.phase is Phase.GONE) for one in exchange.lineup.drivers),
+            tuple(
+                size if size <= 0 else bytes(row[:size])
+                for size, row in zip(exchange.lineup.sizes, exchange.lineup._reply_block.rows, strict=False)
+            ),
+            tuple(sorted(exchange.lineup.short_ways)),
             tuple(
                 (number, one.phase, one.slot, one.partial, one.initialized, bytes(one.outgoing))
                 for number, one in sorted(exchange.connections.items())
@@ -627,12 +641,16 @@ class Replay:
 
 
 class Search(Replay):
-    """Follows a path, then new ground only, and notes the ways it did not take."""
+    """Follows a path, then new ground only, and notes the ways it did not take.
 
-    def __init__(self, path, seen, ahead):
+    Without `memory` it goes on where it has been before.
+    """
+
+    def __init__(self, path, seen, ahead, memory):
         super().__init__(path)
         self._seen = seen
         self._ahead = ahead
+        self._memory = memory
 
     def decide(self, world, options, timeout):
         self._note(world, timeout, tuple(option[0] for option in options))
@@ -643,11 +661,10 @@ class Search(Replay):
         self._note(world, 0.0, ())
 
     def _note(self, world, timeout, options):
-        if self._seen is not None:
-            key = hash((world.key(timeout), options))
-            if key in self._seen:
-                raise Known
-            self._seen.add(key)
+        key = hash((world.key(timeout), options))
+        if self._memory and key in self._seen:
+            raise Known
+        self._seen.add(key)
 
 
 class Dice:
@@ -679,6 +696,7 @@ def simulation():
     replaced = [(module, "time", clock) for module in (hub, _coupling, _lifecycle, _loop)]
     replaced += [
         (_coupling, "make_poller", lambda: current[-1]),
+        (_lifecycle, "listen_tcp", lambda *_: Listener(current[-1].door)),
         (_poll, "Waker", SilentWaker),
         (_exchange, "READ_SIZE", 1 << 13),
     ]

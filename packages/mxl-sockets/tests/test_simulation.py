@@ -93,19 +93,16 @@ def replay(setup, schedule=()):
 
 
 def search(run, setup, memory=True):
-    """Run all schedules; return the number of runs and the set of complete histories."""
-    seen = set() if memory else None
+    """Run all schedules; return their number and the states in which there was a choice."""
+    seen = set()
     ahead = [()]
     runs = 0
-    outcomes = set()
     while ahead:
-        schedule = Search(ahead.pop(), seen, ahead)
-        history = attempt(run, setup, schedule, lambda path=schedule.path: tuple(path))
+        schedule = Search(ahead.pop(), seen, ahead, memory)
+        attempt(run, setup, schedule, lambda path=schedule.path: tuple(path))
         runs += 1
         assert runs < 20_000, "this setup is too large to be searched"
-        if history is not None:
-            outcomes.add(repr(history))
-    return runs, outcomes
+    return runs, seen
 
 
 @pytest.mark.parametrize(
@@ -124,32 +121,25 @@ def search(run, setup, memory=True):
 )
 def test_all_interleavings_keep_every_step_whole(run, setup):
     """Requests, commits, replies, deaths at each point, replacements and deadlines in all orders."""
-    runs, outcomes = search(run, setup)
-    assert runs > 500
-    assert len(outcomes) > 1
+    runs, states = search(run, setup)
+    assert runs > len(states) / 2 > 250
 
 
 @pytest.mark.parametrize(
     "setup",
     [
         Setup(molecules=2, steps=1, deaths=0, delays=2),
-        Setup(molecules=1, steps=2, deaths=1, delays=1, resume=True),
-        Setup(molecules=1, steps=1, deaths=2, delays=0, two_phase=True),
+        Setup(molecules=1, steps=2, resume=True),
+        Setup(molecules=1, steps=1, two_phase=True),
     ],
     ids=str,
 )
-def test_the_search_forgets_no_outcome(run, setup):
-    """Visiting each state once leads to the same verdicts as running every single path."""
-
-    def verdicts(outcomes):
-        return {outcome for outcome in outcomes if "finished=True" in outcome}
-
+def test_the_search_misses_no_state(run, setup):
+    """Visiting each state once leads to the same states as running every single path."""
     few, remembered = search(run, setup)
-    all_paths, complete = search(run, setup, memory=False)
-    assert few < all_paths
-    # States are the same when the *future* is; of equal pasts one is reported.
-    assert verdicts(remembered) <= verdicts(complete)
-    assert verdicts(remembered)
+    every, complete = search(run, setup, memory=False)
+    assert few < every
+    assert remembered == complete
 
 
 def random_setup(seed):

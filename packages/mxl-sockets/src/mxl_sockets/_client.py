@@ -80,13 +80,18 @@ class Client:
         self.molecule_id: int | None = None
         self.initialized = False
         #: False for a driver that said READY before any INIT (ASE's client,
-        #: which takes an unasked INIT as a fatal error).
+        #: which takes an unasked INIT as a fatal error, and STOP too).
         self.wants_init = True
         #: Position in the frozen step, valid in STAGING, STAGED and ASKED.
         self.slot = -1
         #: Whether the decoder holds an unfinished message.
         self.partial = False
         self.decoder = ipi.Decoder(accept=ipi.FROM_DRIVER, nat=1, max_extra=max_extra)
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether it was asked something, as far as its phase tells."""
+        return self.phase in _LEGAL and self.phase is not Phase.STOPPING
 
     def receive(self, data: Buffer) -> Iterator[ipi.Event]:
         """Yield the messages that are complete with `data`, each checked against the phase.

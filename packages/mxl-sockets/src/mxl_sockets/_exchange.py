@@ -24,7 +24,7 @@ from mxl_sockets.status import ReplyTimer
 from wireframe import FrameError, ipi
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from typing_extensions import Buffer
 
@@ -42,6 +42,9 @@ _EXIT: Final = ipi.encode_header(ipi.EXIT)
 
 #: Bytes taken from one driver at a time: a chatty one must not starve the others.
 READ_SIZE: Final = 1 << 18
+
+#: Why a driver is dropped that was being served when a signal handler raised.
+INTERRUPTED: Final = "interrupted by an exception while it was served"
 
 
 class Exchange:
@@ -88,26 +91,44 @@ class Exchange:
         short_ways, sizes = lineup.short_ways, lineup.sizes
         read, whole = _poll.READ, ipi.REPLY_LENGTH
         received = 0
-        for descriptor, mask in events:
-            short_way = short_ways.get(descriptor)
-            if short_way is None or mask != read or sizes[short_way[2]]:
-                self._attend(descriptor, mask)
-                continue
-            # Nearly every event is one whole reply: straight into its row, judged later.
-            receive, row, slot = short_way
-            try:
-                size = receive(row)
-            except OSError as error:
-                self._fail(self.connections[descriptor], error)
-                continue
-            if size >= whole:
-                sizes[slot] = size
-                received += 1
-            else:
-                self._take(self.connections[descriptor], row[:size])
-        if received:
-            lineup.unsettled += received
-            self.reply_times.add(now - self.barrier.latest_ask, received)
+        descriptor = -1
+        try:
+            for descriptor, mask in events:
+                short_way = short_ways.get(descriptor)
+                if short_way is None or mask != read or sizes[short_way[2]]:
+                    self._attend(descriptor, mask)
+                    continue
+                # Nearly every event is one whole reply: straight into its row, judged later.
+                receive, row, slot = short_way
+                try:
+                    size = receive(row)
+                except OSError as error:
+                    self._fail(self.connections[descriptor], error)
+                    continue
+                if size >= whole:
+                    sizes[slot] = size
+                    received += 1
+                else:
+                    self._take(self.connections[descriptor], row[:size])
+        except BaseException:
+            self._lose_track(descriptor)
+            raise
+        finally:
+            if received:
+                lineup.unsettled += received
+                self.reply_times.add(now - self.barrier.latest_ask, received)
+
+    def _lose_track(self, descriptor: int) -> None:
+        """Drop a driver whose answer may have been read and forgotten.
+
+        The exception of a signal handler can come between a system call and
+        our note of it. An answer that is lost like that never comes again.
+        """
+        connection = self.connections.get(descriptor)
+        if connection is None:
+            return
+        if connection.owes_answer or (self._owes_reply(connection) and not self.lineup.has_read(connection)):
+            self.drop(connection, INTERRUPTED)
 
     def settle(self) -> None:
         """Hand the replies that were read to the barrier."""
@@ -189,10 +210,15 @@ class Exchange:
             connection.phase = Phase.STAGED
             due = self.barrier.stage(connection.slot)
             self.lineup.expect(due)
-            for slot in due:
-                staged = self.lineup.drivers[slot]
-                staged.phase = Phase.IDLE  # its reply may take the short way
-                self.send(staged, _GETFORCE)
+            slot = -1
+            try:
+                for slot in due:
+                    staged = self.lineup.drivers[slot]
+                    staged.phase = Phase.IDLE  # its reply may take the short way
+                    self.send(staged, _GETFORCE)
+            except BaseException:
+                self._take_back(due, slot)
+                raise
         elif phase is Phase.CHECKING:
             self._patience.forget(connection)
             connection.wants_init = event == ipi.NEEDINIT
@@ -217,8 +243,13 @@ class Exchange:
                 sock.close()
                 continue
             connection = Connection(sock, peer, now, endpoint=endpoint, max_extra=self._settings.max_extra)
+            try:
+                self._poller.register(connection.descriptor, _poll.READ)
+            except OSError as error:
+                self.acceptor.refuse(peer, "watch", f"it cannot be watched: {error.strerror or error}")
+                sock.close()
+                continue
             self.connections[connection.descriptor] = connection
-            self._poller.register(connection.descriptor, _poll.READ)
             self.roster.join(connection)
             logger.debug("%s connected", peer)
             if self._settings.handshake == "status":
@@ -226,22 +257,49 @@ class Exchange:
                 self._patience.expect_status(connection, now)
                 self.send(connection, _STATUS)
 
-    def bind_missing(self, ids: Sequence[int], now: float) -> None:
-        """Give waiting drivers to the molecules among `ids` that have none."""
-        for connection, molecule_id in self.roster.pair(ids, now):
+    def bind_missing(self, ids: Sequence[int], now: float) -> bool:
+        """Give waiting drivers to the molecules among `ids` that have none; whether any was chosen."""
+        pairs = self.roster.pair(ids, now)
+        for connection, molecule_id in pairs:
+            if not self._is_silent(connection):
+                continue
             message = self.roster.init_message(molecule_id, self.barrier.extra_of(molecule_id))
-            self.roster.bind(connection, molecule_id)
-            connection.phase = Phase.IDLE
-            logger.debug("%s is molecule %d", connection.peer, molecule_id)
-            if not connection.wants_init:
-                connection.initialized = True
-            elif self._settings.handshake == "init+status":
-                connection.phase = Phase.CONFIRMING
-                self._patience.expect_status(connection, now)
-                self.send(connection, message + _STATUS)
-            else:
-                connection.initialized = True
-                self.send(connection, message)
+            try:
+                self._bind(connection, molecule_id, message, now)
+            except BaseException:
+                self.drop(connection, INTERRUPTED)
+                raise
+        return bool(pairs)
+
+    def _bind(self, connection: Connection, molecule_id: int, message: bytes, now: float) -> None:
+        """Make a driver a molecule."""
+        self.roster.bind(connection, molecule_id)
+        connection.phase = Phase.IDLE
+        logger.debug("%s is molecule %d", connection.peer, molecule_id)
+        if not connection.wants_init:
+            connection.initialized = True
+        elif self._settings.handshake == "init+status":
+            connection.phase = Phase.CONFIRMING
+            self._patience.expect_status(connection, now)
+            self.send(connection, message + _STATUS)
+        else:
+            connection.initialized = True
+            self.send(connection, message)
+
+    def _is_silent(self, connection: Connection) -> bool:
+        """Whether a newcomer lives and has said nothing; else it is dropped.
+
+        Probes leave at once, and strangers speak first. Neither may become a
+        molecule only because we have not yet read what they did.
+        """
+        try:
+            said = connection.peek()
+        except OSError as error:
+            self._fail(connection, error)
+            return False
+        if said is not None:
+            self.drop(connection, "broke the protocol: it spoke before INIT" if said else "closed")
+        return said is None
 
     def drop(self, connection: Connection, reason: str) -> None:
         """Close a connection, whoever it was, and tell the pure parts."""
@@ -279,6 +337,9 @@ class Exchange:
         except OSError as error:
             self.drop(connection, f"cannot send: {error.strerror or error}")
             return
+        except BaseException:
+            self.drop(connection, INTERRUPTED)
+            raise
         self._watch_output(connection)
 
     def _watch_output(self, connection: Connection) -> None:
@@ -321,39 +382,60 @@ class Exchange:
         else:
             lineup.expect(slots)
         sends, requests, whole = lineup.sends, lineup.requests, ipi.REQUEST_LENGTH
-        for slot in slots:
-            request = requests[slot]
-            sent = 0
-            if not self._backlogged:
-                try:
-                    sent = sends[slot](request)
-                except BlockingIOError:
-                    pass
-                except OSError as error:
-                    self.drop(lineup.drivers[slot], f"cannot send: {error.strerror or error}")
-                    continue
-                if sent == whole:
-                    continue
-            self.send(lineup.drivers[slot], request[sent:])
+        slot = -1
+        try:
+            for slot in slots:
+                request = requests[slot]
+                sent = 0
+                if not self._backlogged:
+                    try:
+                        sent = sends[slot](request)
+                    except BlockingIOError:
+                        pass
+                    except OSError as error:
+                        self.drop(lineup.drivers[slot], f"cannot send: {error.strerror or error}")
+                        continue
+                    if sent == whole:
+                        continue
+                self.send(lineup.drivers[slot], request[sent:])
+        except BaseException:
+            self._take_back(slots, slot)
+            raise
 
-    def stop_drivers(self) -> None:
-        """Tell every driver to stop; each is forgotten when it says BYE or closes."""
+    def _take_back(self, slots: Sequence[int], latest: int) -> None:
+        """Note that the slots after `latest` were not asked; whether `latest` was nobody knows."""
+        for slot in slots:
+            if slot > latest:
+                self.barrier.lose(slot)
+                self.lineup.sizes[slot] = -1
+                self.lineup.drivers[slot].phase = Phase.IDLE
+        if latest >= 0:
+            self.drop(self.lineup.drivers[latest], INTERRUPTED)
+
+    def stop_drivers(self) -> list[Connection]:
+        """Tell every driver to end, and return them; each is forgotten when it says BYE or closes."""
         self.settle()
         self.lineup.short_ways.clear()
-        for connection in list(self.connections.values()):
+        self.roster.generation += 1
+        told = list(self.connections.values())
+        for connection in told:
             self._patience.forget(connection)
             connection.phase = Phase.STOPPING
-            self.send(connection, _STOP)
+            connection.initialized = False  # it is asked nothing more
+            # A driver that was ready without INIT is ASE's: to its client STOP is a fatal error.
+            self.send(connection, _STOP if connection.wants_init else _EXIT)
+        return told
 
-    def drop_all(self) -> None:
-        """Close all connections as if they had been told to stop."""
-        for connection in list(self.connections.values()):
-            connection.phase = Phase.STOPPING
-            self.drop(connection, "closed by the hub")
+    def drop_all(self, connections: Iterable[Connection]) -> None:
+        """Close connections as if they had been told to stop."""
+        for connection in connections:
+            if connection.phase is not Phase.GONE:
+                connection.phase = Phase.STOPPING
+                self.drop(connection, "closed by the hub")
 
     def close(self) -> None:
         """Close everything."""
-        self.drop_all()
+        self.drop_all(list(self.connections.values()))
         self.acceptor.close()
         self._poller.unregister(self.waker.descriptor)
         self.waker.close()
@@ -371,10 +453,11 @@ class Exchange:
         self.waker.close()
         self._poller.close()
 
-    def exit_drivers(self) -> None:
+    def exit_drivers(self, told: Iterable[Connection]) -> None:
         """Tell the drivers that did not answer STOP to exit: those of i-PI and ASE."""
-        for connection in list(self.connections.values()):
-            self.send(connection, _EXIT)
+        for connection in told:
+            if connection.phase is not Phase.GONE:
+                self.send(connection, _EXIT)
 
     # -- time --------------------------------------------------------------
 
@@ -393,5 +476,7 @@ class Exchange:
     def expire(self, now: float) -> None:
         """Do what has come due: listen again, give up on the silent."""
         self.acceptor.resume(now)
+        if self._patience:
+            self.settle()  # who has just been read is not silent
         for connection, reason in self._patience.overdue(self.barrier, self.roster, now):
             self.drop(connection, reason)

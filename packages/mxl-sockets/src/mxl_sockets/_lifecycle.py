@@ -129,8 +129,8 @@ class HubLifecycle:
         """Ask all drivers to end, and wait until they have.
 
         Drivers get STOP; those that have not answered after a quarter of the
-        time get EXIT as well. Then all connections are closed. The hub goes
-        on listening.
+        time get EXIT as well, and those that were READY without INIT (ASE) get
+        EXIT alone. Then all connections are closed. The hub goes on listening.
 
         Parameters
         ----------

@@ -111,6 +111,10 @@ class LineUp:
         """Whether the driver stands in the line."""
         return 0 <= driver.slot < len(self.drivers) and self.drivers[driver.slot] is driver
 
+    def has_read(self, driver: Connection) -> bool:
+        """Whether a whole reply of this driver, which stands in the line, waits to be settled."""
+        return self.sizes[driver.slot] > 0
+
     def leave(self, driver: Connection) -> None:
         """Take a driver off the short way for good."""
         self.short_ways.pop(driver.descriptor, None)

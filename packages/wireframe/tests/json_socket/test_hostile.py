@@ -319,6 +319,15 @@ def test_accepting_survives_a_lack_of_descriptors_and_goes_on_when_there_are_som
     assert "cannot accept connections for now" in caplog.text
 
 
+def test_accepted_connections_are_probed_and_do_not_delay_small_frames(new_server, knock):
+    """Inherited from the listening socket, so that accepting stays cheap."""
+    server = new_server()
+    knock(server, GOOD)
+    server.receive()
+    assert server.connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert server.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_only_allowed_networks_get_in(new_server, knock):
     server = new_server(allow=["10.0.0.0/8", "::1/128"])
     stranger = knock(server, GOOD)
@@ -371,7 +380,7 @@ def fail_at(monkeypatch):
     return planned
 
 
-@pytest.mark.parametrize("call", ["accept", "recv", "sendall", "setsockopt", "setblocking"])
+@pytest.mark.parametrize("call", ["accept", "recv", "sendall", "setblocking"])
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 def test_any_one_failing_call_costs_one_connection_at_most(new_server, knock, fail_at, call, code):
     """Whichever call fails, the error is typed and the next client is served."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -346,27 +346,22 @@ def test_a_forked_child_is_refused_and_the_parent_is_not_disturbed(new_server, n
     assert server.receive() == "after"
 
 
-def serve_in_process(pipe):
-    server = Socket("server", port=0)
-    pipe.send(server.port)
-    server.serve({"ping": lambda: "pong"})
+SERVER_PROGRAM = """
+from wireframe import Socket
+server = Socket("server", port=0)
+print(server.port, flush=True)
+server.serve({"ping": lambda: "pong"})
+"""
 
 
-def test_a_server_that_is_killed_is_replaced_on_its_port_at_once(new_server, new_client, eventually):
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=serve_in_process, args=(theirs,))
-    child.start()
-    theirs.close()
-    port = ours.recv()
-    client = new_client(port, persistent=True, timeout=20)
-    assert client.tcpcmd({"command": "ping"}) == "pong"
-    child.kill()
-    child.join(20)
-    ours.close()
-    child.close()
+def test_a_server_that_is_killed_is_replaced_on_its_port_at_once(new_server, new_client):
+    with subprocess.Popen([sys.executable, "-c", SERVER_PROGRAM], stdout=subprocess.PIPE) as process:
+        try:
+            port = int(process.stdout.readline())
+            client = new_client(port, persistent=True, timeout=20)
+            assert client.tcpcmd({"command": "ping"}) == "pong"
+        finally:
+            process.kill()
     server = new_server(port=port)
-    begin = time.monotonic()
     client.send("again")
-    assert server.receive() == "again"
-    assert time.monotonic() - begin < 5
+    assert server.receive(timeout=5) == "again"

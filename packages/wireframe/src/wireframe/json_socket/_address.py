@@ -100,6 +100,7 @@ def listen(host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        tune(sock)  # what is accepted inherits it
         sock.bind(sockaddr)
         sock.listen(BACKLOG)
         sock.setblocking(False)

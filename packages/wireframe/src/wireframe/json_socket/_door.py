@@ -7,7 +7,7 @@ import selectors
 import time
 from typing import TYPE_CHECKING, Final
 
-from wireframe.json_socket._address import is_allowed, peer_name, tune
+from wireframe.json_socket._address import is_allowed, peer_name
 from wireframe.json_socket._errors import SocketClosed
 
 if TYPE_CHECKING:
@@ -70,10 +70,9 @@ class Door:
             peer = peer_name(address)
             try:
                 sock.setblocking(False)
-                tune(sock)
                 if self._allow is not None and not is_allowed(peer, self._allow):
                     raise PermissionError(f"{peer} is not in a network that is allowed")
-            except OSError as error:  # some systems refuse options once the peer is gone
+            except OSError as error:
                 sock.close()
                 self._drops.add(peer, error)
                 continue
