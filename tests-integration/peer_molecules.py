@@ -1,7 +1,6 @@
-"""One atom on a spring, as a model of ours and as a program of ASE's: the force is as easy to check as it gets.
+"""Atoms on springs, as models of ours and as a program of ASE's: forces that are as easy to check as it gets.
 
-As a program it is a client of ASE's `SocketClient`, given ``--unix NAME`` or ``--port PORT``. Also here: a
-system with two atoms for the servers of i-PI and ASE, which know no fields and may have any number.
+As a program this is one atom behind ASE's `SocketClient`, given ``--unix NAME`` or ``--port PORT``.
 """
 
 from __future__ import annotations
@@ -20,13 +19,8 @@ def spring(position_au: np.ndarray) -> np.ndarray:
     return -STIFFNESS * position_au
 
 
-def nothing(field_au: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """What the dummy model of ``mxl_driver`` answers."""
-    return np.zeros(3), {}
-
-
 class TwoSprings:
-    """Two atoms, each bound to the origin; an extra tells how often it was asked."""
+    """Two atoms, each bound to the origin, for servers that may have any number of them."""
 
     nat = 2
 
@@ -55,7 +49,7 @@ def main() -> None:
     from ase.units import Bohr, Hartree
 
     class Spring(Calculator):
-        implemented_properties = ["energy", "forces"]
+        implemented_properties = ("energy", "forces")
 
         def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
             super().calculate(atoms, properties, system_changes)

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from mxl_sockets import SocketHub
 
 HERE = Path(__file__).parent
@@ -29,6 +31,9 @@ DEMO = HERE.parent / "tools" / "demo"
 LIMIT_S = 45.0
 
 TRANSPORTS = ["unix", "tcp"] if hasattr(socket, "AF_UNIX") else ["tcp"]
+
+# In our tests warnings are errors; which deprecated names the peers use is not our affair.
+PEERS_MAY_WARN = pytest.mark.filterwarnings(r"ignore:::(ase|ipi|maxwelllink)\.")
 
 # Where programs look for a UNIX socket that is given by name.
 MXL_PREFIX = "/tmp/socketmxl_"
@@ -71,21 +76,24 @@ class Place:
         return ["-u", "-a", self.name] if self.name else ["-a", "127.0.0.1", "-p", str(self.port)]
 
 
-def open_hub(transport: str, prefix: str = MXL_PREFIX, **settings) -> tuple[SocketHub, Place]:
-    """Our hub on a free place, and the place; the hub is to be used as a context manager."""
+@contextlib.contextmanager
+def our_hub(transport: str, prefix: str = MXL_PREFIX, **settings) -> Iterator[tuple[SocketHub, Place]]:
+    """Our hub on a free place, stopped in the end."""
     settings.setdefault("timeout", LIMIT_S)
     if transport == "tcp":
-        hub = SocketHub(host="127.0.0.1", port=0, **settings)
-        return hub, Place(port=hub.address[1])
+        with SocketHub(host="127.0.0.1", port=0, **settings) as hub:
+            yield hub, Place(port=hub.address[1])
+        return
     place = Place.new(transport)
-    # With its own prefix our hub is given the bare name, as programs are: both have to agree on the rest.
-    hub = SocketHub(unixsocket=place.name if prefix == MXL_PREFIX else prefix + place.name, **settings)
-    return hub, place
+    # Given the bare name, as programs are: hub and programs have to agree on the rest.
+    name = place.name if prefix == MXL_PREFIX else prefix + place.name
+    with SocketHub(unixsocket=name, **settings) as hub:
+        yield hub, place
 
 
 @contextlib.contextmanager
 def mxl_hub(transport: str) -> Iterator[tuple[Any, Place]]:
-    """The real hub, stopped in the end."""
+    """The real hub of the maxwelllink package on a free place, stopped in the end."""
     from maxwelllink.sockets import SocketHub
 
     place = Place.new(transport)
@@ -108,7 +116,13 @@ def drive(model: str, place: Place, prefix: str = MXL_PREFIX, **parameters: obje
 def mxl_driver(place: Place, model: str, **parameters: object) -> list[str]:
     """Command line of the real ``mxl_driver`` of the maxwelllink package."""
     given = ",".join(f"{name}={value}" for name, value in parameters.items())
-    return [str(SCRIPTS / "mxl_driver"), "--model", model, *place.theirs(), *(["--param", given] * bool(given))]
+    return [
+        str(SCRIPTS / "mxl_driver"),
+        "--model",
+        model,
+        *place.theirs(),
+        *(["--param", given] * bool(given)),
+    ]
 
 
 def ipi_driver(place: Place, mode: str, parameters: str) -> list[str]:
@@ -138,7 +152,9 @@ class Programs:
         for program in self.running:
             program.wait(LIMIT_S)
 
-    def start(self, command: list[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, command: list[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a program; it finds the modules beside the tests."""
         output = self._directory / f"program-{len(self._outputs)}.txt"
         path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peer_molecules import STIFFNESS  # noqa: E402
-from peer_programs import IPI_PREFIX, LIMIT_S, TRANSPORTS, Place, Programs, drive, open_hub  # noqa: E402
+from peer_molecules import STIFFNESS
+from peer_programs import IPI_PREFIX, LIMIT_S, PEERS_MAY_WARN, TRANSPORTS, Place, Programs, drive, our_hub
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 
 INITS = {0: {"dt_au": 0.5}}
 FIRST_FIELD = np.array([0.25, -0.5, 1.0])
@@ -38,38 +37,19 @@ def assert_steps_work(hub, steps: int = 20) -> None:
 @pytest.mark.parametrize("two_phase", [False, True], ids=["at-once", "two-phase"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_ase_client_under_a_hub_that_asks_before_init(transport, two_phase, tmp_path):
-    """It says that it is ready, so it gets neither INIT nor STOP, which would kill it; EXIT ends it with 0."""
+    """It says that it is ready, so it gets neither INIT nor STOP, both fatal to it; EXIT ends it with 0."""
     with Programs(tmp_path) as programs:
-        hub, place = open_hub(transport, IPI_PREFIX, handshake="status", two_phase=two_phase)
-        with hub:
+        with our_hub(transport, IPI_PREFIX, handshake="status", two_phase=two_phase) as (hub, place):
             programs.start(ase_client(place))
             assert hub.wait_until_bound(INITS)
             assert_steps_work(hub)
         assert programs.statuses() == [0], programs.describe()
 
 
-def test_ase_client_that_still_waits_for_a_molecule_ends_with_the_hub(tmp_path):
-    """One molecule and two clients: the second was asked for its status and never needed."""
-    with Programs(tmp_path) as programs:
-        hub, place = open_hub("tcp", handshake="status")
-        with hub:
-            programs.start(ase_client(place))
-            assert hub.wait_until_bound(INITS)
-            programs.start(ase_client(place))
-            deadline = time.monotonic() + LIMIT_S
-            while not hub.status().waiting:
-                programs.check()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            assert_steps_work(hub, 1)
-        assert programs.statuses() == [0, 0]
-
-
 def test_init_that_was_not_asked_for_kills_the_ase_client_and_the_hub_goes_on(tmp_path):
-    """With the default handshake ASE's client dies of its own assertion; the hub says so and takes the next."""
+    """With the default handshake ASE's client dies of an assertion; the hub says so and takes the next."""
     with Programs(tmp_path) as programs:
-        hub, place = open_hub("tcp")
-        with hub:
+        with our_hub("tcp") as (hub, place):
             victim = programs.start(ase_client(place))
             assert hub.wait_until_bound(INITS)
             assert victim.wait(LIMIT_S) == 1

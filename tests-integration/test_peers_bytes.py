@@ -1,7 +1,9 @@
-"""Bytes side by side: for the same calls and messages, ours and those of the maxwelllink package are equal."""
+"""Bytes side by side: for the same calls and messages, ours are those of the maxwelllink package."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import sys
 import threading
@@ -14,21 +16,22 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peer_programs import (  # noqa: E402
+from peer_programs import (
     LIMIT_S,
     MXL_PREFIX,
+    PEERS_MAY_WARN,
     TRANSPORTS,
     Place,
     Programs,
-    drive,
     mxl_driver,
     mxl_hub,
-    open_hub,
+    our_hub,
 )
 
-from wireframe import NEED_DATA, ipi  # noqa: E402
+from mxl_sockets import Driver, End
+from wireframe import NEED_DATA, ipi
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 
 # Every payload passes `json.dumps` of the standard library, and the key molecule_id is the hub's to set.
 INITS: dict[int, dict[str, Any]] = {
@@ -38,7 +41,7 @@ INITS: dict[int, dict[str, Any]] = {
     -3: {},
 }
 
-QUIET_NAN, SIGNALLING_NAN = np.frombuffer(bytes.fromhex("efbeadde0000f8ff" "010000000000f07f"), "<f8")
+QUIET_NAN, SIGNALLING_NAN = np.frombuffer(bytes.fromhex("efbeadde0000f8ff010000000000f07f"), "<f8")
 # The real hub takes fields for equal that only differ in the sign of a zero, so no step has both zeros.
 FIELDS = [
     [0.0, 0.0, 0.0],
@@ -55,7 +58,9 @@ class Recorder:
 
     def __init__(self, place: Place) -> None:
         family, address = (
-            (socket.AF_UNIX, MXL_PREFIX + place.name) if place.name else (socket.AF_INET, ("127.0.0.1", place.port))
+            (socket.AF_UNIX, MXL_PREFIX + place.name)
+            if place.name
+            else (socket.AF_INET, ("127.0.0.1", place.port))
         )
         self.received = bytearray()
         self._sock = socket.socket(family)
@@ -83,20 +88,15 @@ class Recorder:
                     self._sock.sendall(ipi.encode_header(ipi.BYE))
 
 
-def record(hub: Any, place: Place, session: Callable[[Any, Callable[[], None]], None]) -> list[bytes]:
-    """What a hub sends to each driver in a session; drivers come when the session asks for the next."""
+Session = Callable[[Any, Callable[[], None]], None]
+
+
+def record(opened: contextlib.AbstractContextManager[tuple[Any, Place]], session: Session) -> list[bytes]:
+    """What a hub sends to each driver until it has stopped; drivers come when the session asks for one."""
     recorders: list[Recorder] = []
-
-    def arrive() -> None:
-        recorders.append(Recorder(place))
-
-    try:
-        session(hub, arrive)
-    finally:
-        hub.stop()
-        for recorder in recorders:
-            with recorder:
-                pass
+    # The recorders are left last: they see the end of the hub.
+    with contextlib.ExitStack() as stack, opened as (hub, place):
+        session(hub, lambda: recorders.append(stack.enter_context(Recorder(place))))
     return [bytes(recorder.received) for recorder in recorders]
 
 
@@ -107,7 +107,7 @@ def bound_first(hub: Any, arrive: Callable[[], None]) -> None:
         assert hub.wait_until_bound(dict(list(INITS.items())[:count]), timeout=LIMIT_S)
     for vector in FIELDS:
         requests = {molecule: {"efield_au": vector, "meta": {"t": 1.0}} for molecule in INITS}
-        assert list(hub.step_barrier(requests, timeout=LIMIT_S)) == list(INITS)
+        assert hub.step_barrier(requests, timeout=LIMIT_S).keys() == INITS.keys()
 
 
 def bound_by_steps(hub: Any, arrive: Callable[[], None]) -> None:
@@ -123,17 +123,53 @@ def bound_by_steps(hub: Any, arrive: Callable[[], None]) -> None:
 @pytest.mark.parametrize("session", [bound_first, bound_by_steps])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_our_hub_sends_what_the_real_hub_sends(transport, session):
-    """INIT, requests and STOP, for the same calls, to the last bit of every field and letter of every text."""
-    with mxl_hub(transport) as (hub, place):
-        theirs = record(hub, place, session)
-    hub, place = open_hub(transport)
-    ours = record(hub, place, session)
+    """INIT, requests and STOP, for the same calls: every bit of the fields, every letter of the texts."""
+    theirs = record(mxl_hub(transport), session)
+    ours = record(our_hub(transport), session)
     assert ours == theirs
     assert all(stream.startswith(b"INIT") and stream.endswith(ipi.encode_header(ipi.STOP)) for stream in ours)
 
 
-def test_our_driver_answers_what_the_real_driver_answers(tmp_path):
-    """States, replies, and the answer to a question for which nothing was staged: the whole stream is equal."""
+class Replay:
+    """A model that commits what another program has committed: only the messages around it are ours."""
+
+    def __init__(self, commits: list[tuple[list[float], dict[str, Any]]]) -> None:
+        self._commits = iter(commits)
+
+    def initialize(self, molecule_id: int, dt_au: float, params: Any, /) -> None:
+        """Go on."""
+
+    def stage(self, field_au: np.ndarray, /) -> None:
+        """Know better."""
+
+    def commit(self) -> tuple[list[float], dict[str, Any]]:
+        """Return the next answer of the other program."""
+        return next(self._commits)
+
+
+def answers(listener: socket.socket, dialogue: list[bytes]) -> bytes:
+    """Everything that the next driver says to a hub that says all this."""
+    connection, _ = listener.accept()
+    with connection, connection.makefile("rb") as stream:
+        connection.settimeout(LIMIT_S)
+        connection.sendall(b"".join(dialogue))
+        return stream.read()
+
+
+def replies_in(stream: bytes) -> list[tuple[list[float], dict[str, Any]]]:
+    """Amplitudes and extras of all replies in what a driver has said."""
+    decoder = ipi.Decoder(accept=ipi.FROM_DRIVER)
+    decoder.feed(stream)
+    events = iter(decoder.next_event, NEED_DATA)
+    return [
+        (np.frombuffer(event.forces, "<f8").tolist(), json.loads(event.extra))
+        for event in events
+        if isinstance(event, ipi.ForceReady)
+    ]
+
+
+def test_our_driver_says_what_the_real_driver_says(tmp_path):
+    """States, replies, and the answer to a question for which nothing was staged: all bytes are equal."""
     status, getforce = ipi.encode_header(ipi.STATUS), ipi.encode_header(ipi.GETFORCE)
     request = ipi.encode_request(np.array([0.1, 0.2, 0.3]).tobytes())
     staging = request[: -len(getforce)]
@@ -146,19 +182,20 @@ def test_our_driver_answers_what_the_real_driver_answers(tmp_path):
         *(init, status, request, status),
         ipi.encode_header(ipi.STOP),
     ]
-    streams = []
+    ends = []
     with Programs(tmp_path) as programs, socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(LIMIT_S)
-        place = Place(port=listener.getsockname()[1])
-        for command in (mxl_driver(place, "dummy"), drive("peer_molecules:nothing", place)):
-            programs.start(command)
-            connection, _ = listener.accept()
-            with connection, connection.makefile("rb") as stream:
-                connection.settimeout(LIMIT_S)
-                connection.sendall(b"".join(dialogue))
-                streams.append(stream.read())
-        assert programs.statuses() == [0, 0]
-    theirs, ours = streams
+        address = listener.getsockname()
+        programs.start(mxl_driver(Place(port=address[1]), "tls", omega=0.1, mu12=1.0, orientation=2))
+        theirs = answers(listener, dialogue)
+        assert programs.statuses() == [0]
+        first, second, *nothing_staged, last = replies_in(theirs)
+        assert nothing_staged == [([0.0, 0.0, 0.0], second[1])] * 2
+        with Driver(Replay([first, second, last]), address, connect_timeout=LIMIT_S) as driver:
+            thread = threading.Thread(target=lambda: ends.append(driver.run()), daemon=True)
+            thread.start()
+            ours = answers(listener, dialogue)
+            thread.join(LIMIT_S)
     assert ours == theirs
-    assert theirs.count(b"FORCEREADY") == 5
-    assert theirs.endswith(ipi.encode_header(ipi.BYE))
+    assert [end.reason for end in ends] == [End.STOP]
+    assert len(theirs) > 5 * ipi.REPLY_LENGTH

@@ -14,22 +14,23 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peer_molecules import STIFFNESS  # noqa: E402
-from peer_programs import (  # noqa: E402
+from peer_molecules import STIFFNESS
+from peer_programs import (
     IPI_PREFIX,
     LIMIT_S,
+    PEERS_MAY_WARN,
     SCRIPTS,
     TRANSPORTS,
     Place,
     Programs,
     drive,
     ipi_driver,
-    open_hub,
+    our_hub,
 )
 
-from mxl_sockets import TwoLevelSystem  # noqa: E402
+from mxl_sockets import TwoLevelSystem
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,7 @@ def test_ipi_python_driver_under_our_hub_works_and_ends(transport, settings, tmp
     Without EXIT it would run on for ever, at full load, after the hub has closed the connection.
     """
     with Programs(tmp_path) as programs:
-        hub, place = open_hub(transport, IPI_PREFIX, **settings)
-        with hub:
+        with our_hub(transport, IPI_PREFIX, **settings) as (hub, place):
             programs.start(ipi_driver(place, "harmonic", str(STIFFNESS)))
             assert hub.wait_until_bound({0: {"dt_au": 0.5}})
             for step in range(1, 51):
@@ -66,8 +66,7 @@ def test_ipi_and_maxwelllink_drivers_share_one_hub(tmp_path):
     inits = {molecule: {"dt_au": 0.5} for molecule in range(2)}
     requests = {molecule: {"efield_au": [0.0, 0.0, 1e-3]} for molecule in inits}
     with Programs(tmp_path) as programs:
-        hub, place = open_hub("tcp")
-        with hub:
+        with our_hub("tcp") as (hub, place):
             programs.start(ipi_driver(place, "harmonic", str(STIFFNESS)))
             assert hub.wait_until_bound({0: inits[0]})
             programs.start(mxl_driver(place, "tls", omega=0.1, mu12=1.0, orientation=2))
@@ -112,7 +111,7 @@ def ipi_request(positions: np.ndarray, parameters: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("exchange", ["classic", "consolidated"])
 def test_our_two_level_driver_under_the_server_class_of_ipi(exchange, tmp_path):
-    """Both of i-PI's ways to make a step, with the model's parameters in its INIT text, give our amplitudes."""
+    """Both of i-PI's ways to make a step give our amplitudes; its INIT text carries the time step."""
     reference = TwoLevelSystem()
     reference.initialize(7, 0.5, {"dt_au": 0.5})
     with Programs(tmp_path) as programs, socket.create_server(("127.0.0.1", 0)) as listener:
@@ -183,7 +182,7 @@ IPI_INPUT = """
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_simulation_of_the_real_ipi_program_runs_on_our_driver(transport, tmp_path):
-    """The whole program with its own dynamics: the atom swings as a spring makes it; then EXIT ends our driver."""
+    """The whole program with its own dynamics: an atom swings on our spring, then EXIT ends our driver."""
     steps, time_step = 40, 2.0
     place = Place.new(transport)
     text = IPI_INPUT.format(

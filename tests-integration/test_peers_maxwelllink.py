@@ -23,11 +23,11 @@ import coupling  # noqa: E402
 import experiment  # noqa: E402
 from analysis import analyse  # noqa: E402
 from drivers import TWO_LEVEL_MODEL  # noqa: E402
-from peer_programs import LIMIT_S, TRANSPORTS, Programs, drive, mxl_driver, mxl_hub, open_hub  # noqa: E402
+from peer_programs import LIMIT_S, PEERS_MAY_WARN, TRANSPORTS, Programs, drive, mxl_driver, mxl_hub, our_hub  # noqa: E402
 
 from mxl_sockets import Driver, End, TwoLevelSystem  # noqa: E402
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 
 PHYSICS = cavity.Parameters()
 STEPS = 4000
@@ -65,7 +65,11 @@ def difference(one: cavity.Trajectory, other: cavity.Trajectory) -> float:
     """Largest difference of two trajectories, relative to the amplitude."""
     return max(
         float(np.abs(a - b).max() / np.abs(b).max())
-        for a, b in ((one.coordinate, other.coordinate), (one.velocity, other.velocity), (one.current, other.current))
+        for a, b in (
+            (one.coordinate, other.coordinate),
+            (one.velocity, other.velocity),
+            (one.current, other.current),
+        )
     )
 
 
@@ -73,17 +77,15 @@ def difference(one: cavity.Trajectory, other: cavity.Trajectory) -> float:
     ("molecules", "transport"),
     [(1, "unix"), (1, "tcp"), (4, "unix"), (4, "tcp"), (16, "tcp")],
 )
-def test_real_drivers_under_our_hub_show_the_normal_modes(molecules, transport, tmp_path, record_property):
-    """One ``mxl_driver`` per molecule: lines as computed by hand, trajectory as with our own model, clean end."""
+def test_real_drivers_under_our_hub_show_the_normal_modes(molecules, transport, tmp_path):
+    """One ``mxl_driver`` per molecule: lines as computed by hand, trajectory as with our model, clean end."""
     reference = experiment.run_in_process(PHYSICS, molecules, STEPS).trajectory
     with Programs(tmp_path) as programs:
-        hub, place = open_hub(transport)
-        with hub:
+        with our_hub(transport) as (hub, place):
             for _ in range(molecules):
                 programs.start(mxl_driver(place, "tls", **MXL_TWO_LEVEL))
             trajectory = ring(hub, molecules, programs)
         assert programs.statuses() == [0] * molecules
-    record_property("difference", difference(trajectory, reference))
     assert difference(trajectory, reference) < MODELS_AGREE
     assert_lines_are_the_normal_modes(molecules, trajectory)
 
@@ -133,8 +135,7 @@ def test_real_driver_takes_every_dialogue_our_hub_offers(settings, tmp_path):
     """Questions before and after INIT, and between field and commit, change nothing of the result."""
     steps = 100
     with Programs(tmp_path) as programs:
-        hub, place = open_hub("tcp", **settings)
-        with hub:
+        with our_hub("tcp", **settings) as (hub, place):
             programs.start(mxl_driver(place, "tls", **MXL_TWO_LEVEL))
             trajectory = ring(hub, 1, programs, steps)
         assert programs.statuses() == [0]
@@ -143,7 +144,7 @@ def test_real_driver_takes_every_dialogue_our_hub_offers(settings, tmp_path):
 
 
 def elapsed_steps(replies: Any) -> dict[int, int]:
-    """How many steps each ``mxl_driver`` has committed since it was given its molecule, by its own account."""
+    """How many steps each ``mxl_driver`` says that it has committed since it was given its molecule."""
     return {
         molecule: round(json.loads(reply["extra"])["time_au"] / PHYSICS.time_step)
         for molecule, reply in replies.items()
@@ -158,8 +159,7 @@ def test_killed_real_driver_is_replaced_and_the_others_make_each_step_once(trans
     inits = {molecule: {"dt_au": PHYSICS.time_step} for molecule in range(3)}
     requests = {molecule: {"efield_au": np.array([0.0, 0.0, 1e-3])} for molecule in inits}
     with Programs(tmp_path) as programs:
-        hub, place = open_hub(transport)
-        with hub:
+        with our_hub(transport) as (hub, place):
             started = []
             for count in range(1, len(inits) + 1):  # one after the other, so that the second is molecule 1
                 started.append(programs.start(mxl_driver(place, "tls", **MXL_TWO_LEVEL)))

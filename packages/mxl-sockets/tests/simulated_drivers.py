@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from mxl_sockets import SocketHub, StepTimeout, _coupling, _exchange, _lifecycle, _loop, _poll, hub
+from mxl_sockets import SocketHub, StepTimeout, _accept, _coupling, _exchange, _lifecycle, _loop, _poll, hub
 from mxl_sockets._client import Phase
 from mxl_sockets._driver_protocol import DriverProtocol, End
 from mxl_sockets._listen import Listener
@@ -126,9 +126,6 @@ class Line:
 
     def setblocking(self, flag):
         assert not flag
-
-    def setsockopt(self, *_):
-        pass
 
     def fileno(self):
         return self.descriptor
@@ -386,7 +383,7 @@ class World:
                 return ready
             if action == "wait":
                 self.now += timeout
-                if not options[0][0] == "wait" or len(options) > 1:
+                if options[0][0] != "wait" or len(options) > 1:
                     self._budget["delays"] -= 1
                 elif timeout > 0:
                     self._in_vain += 1
@@ -550,7 +547,7 @@ class World:
                 self.position = "bind", self.now
                 self.hub.wait_until_bound(inits)
             if self.hub._coupling.barrier.frozen:  # then it ignores what it is given
-                requests = dict.fromkeys(fields, {"efield_au": JUNK})
+                requests = {molecule: {"efield_au": JUNK} for molecule in fields}
 
     def _array_step(self, fields, inits):
         block = np.array(list(fields.values()))
@@ -626,7 +623,9 @@ class Replay:
         if len(options) == 1:
             return options[0]
         position = len(self.path)
-        number = self._given[position] if position < len(self._given) else self.decide(world, options, timeout)
+        number = (
+            self._given[position] if position < len(self._given) else self.decide(world, options, timeout)
+        )
         self.path.append(number)
         return options[number]
 
@@ -696,6 +695,7 @@ def simulation():
     replaced = [(module, "time", clock) for module in (hub, _coupling, _lifecycle, _loop)]
     replaced += [
         (_coupling, "make_poller", lambda: current[-1]),
+        (_accept, "prepare_tcp", lambda line: None),
         (_lifecycle, "listen_tcp", lambda *_: Listener(current[-1].door)),
         (_poll, "Waker", SilentWaker),
         (_exchange, "READ_SIZE", 1 << 13),

@@ -11,15 +11,13 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mxl_sockets import SocketHub, _accept, _access, _exchange, mpi
-from mxl_sockets._coupling import Coupling
+from mxl_sockets import SocketHub, _accept, _access, mpi
 from wireframe import ipi
 
 FIELD = {"efield_au": [0.5, -1.0, 2.0]}
@@ -111,7 +109,9 @@ def test_03_half_a_reply_holds_up_nobody_longer_than_the_callers_deadline(bound)
 
 
 @pytest.mark.parametrize("handshake", ["status", "init+status"])
-def test_04_a_connection_that_never_speaks_does_not_keep_a_molecule(make_hub, scripted, background, handshake):
+def test_04_a_connection_that_never_speaks_does_not_keep_a_molecule(
+    make_hub, scripted, background, handshake
+):
     """With a handshake the stranger that came first gives way to the real driver."""
     hub = make_hub(handshake=handshake, handshake_timeout=0.1)
     stranger = scripted(hub)
@@ -212,7 +212,12 @@ def test_06_a_driver_outside_the_step_does_not_spin_the_wait(bound, monkeypatch,
 
 @pytest.mark.parametrize(
     "answer",
-    [b"HELLO WORLD!" * 20, ipi.encode_forceready(bytes(48)), ipi.encode_forceready(b""), b"GET / HTTP/1.1\r\n\r\n"],
+    [
+        b"HELLO WORLD!" * 20,
+        ipi.encode_forceready(bytes(48)),
+        ipi.encode_forceready(b""),
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
     ids=["garbage", "two atoms", "no atom", "http"],
 )
 def test_07_a_driver_that_breaks_the_protocol_is_closed_and_the_reason_logged(bound, caplog, answer):
@@ -224,7 +229,9 @@ def test_07_a_driver_that_breaks_the_protocol_is_closed_and_the_reason_logged(bo
     assert hub.step_barrier({0: FIELD}) == {}
     assert driver.is_closed()
     assert "broke the protocol" in hub.status().last_error
-    assert [record.levelname for record in caplog.records if "broke the protocol" in record.message] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "broke the protocol" in record.message] == [
+        "WARNING"
+    ]
 
 
 def test_07_a_negative_atom_count_is_closed(bound):
@@ -327,7 +334,8 @@ for one in crowd:
 hub.wait_until_bound({0: {}, 1000: {}}, timeout=0)
 start = time.monotonic()
 late = socket.create_connection(hub.address)
-while not any(peer.endswith(':%d' % late.getsockname()[1]) for peer in hub.status().waiting + list(hub.status().bound.values())):
+name = '%s:%d' % late.getsockname()
+while name not in hub.status().waiting and name not in hub.status().bound.values():
     hub.wait_until_bound({0: {}, 2000: {}}, timeout=0.01)
     assert time.monotonic() - start < 1.0
 late.close(); first.close(); hub.stop()
@@ -338,15 +346,15 @@ print('served')
 
 
 @linux
-def test_09_two_hundred_connections_that_close_at_once_leave_no_descriptors(make_hub, scripted):
+def test_09_two_hundred_connections_that_close_at_once_leave_no_descriptors(make_hub, scripted, descriptors):
     """They are noticed although no molecule waits for anybody, and none becomes a molecule."""
     hub = make_hub()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for _ in range(200):
         scripted(hub).close()
     for _ in range(10):
         status = hub.status()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
     assert (status.waiting, status.bound, status.dropped) == ([], {}, 0)
 
 
@@ -401,7 +409,7 @@ def test_11_parameters_that_json_cannot_carry_leave_nothing_on_the_wire(make_hub
         hub.wait_until_bound({0: {"x": NotJson()}}, timeout=1)
     circle = {}
     circle["x"] = circle
-    with pytest.raises(ValueError, match="[Cc]ircular"):
+    with pytest.raises(ValueError, match=r"[Cc]ircular"):
         hub.wait_until_bound({0: circle}, timeout=1)
     assert driver.unread() == b""
     assert hub.wait_until_bound({0: {"dt_au": 0.5}})
@@ -426,8 +434,16 @@ def test_11_a_bad_init_in_a_request_freezes_nothing(make_hub, scripted, backgrou
 
 @pytest.mark.parametrize(
     "bad",
-    [{}, {"efield_au": [1.0, 2.0]}, {"efield_au": 1.0}, {"efield_au": "abc"}, {"efield_au": [[1.0, 2.0, 3.0]]},
-     {"efield_au": [1j, 0, 0]}, {"efield_au": [object(), 0, 0]}, {"efield_au": []}],
+    [
+        {},
+        {"efield_au": [1.0, 2.0]},
+        {"efield_au": 1.0},
+        {"efield_au": "abc"},
+        {"efield_au": [[1.0, 2.0, 3.0]]},
+        {"efield_au": [1j, 0, 0]},
+        {"efield_au": [object(), 0, 0]},
+        {"efield_au": []},
+    ],
     ids=repr,
 )
 def test_12_a_field_of_wrong_shape_is_refused_before_anything_is_frozen(bound, bad):
@@ -446,8 +462,18 @@ def test_12_a_field_of_wrong_shape_is_refused_before_anything_is_frozen(bound, b
 def test_13_every_bit_of_a_field_reaches_its_own_molecule(bound):
     """0.0 and -0.0 are not merged; NaN payloads, infinities and denormals pass unchanged."""
     patterns = [
-        0, 1 << 63, 1, (1 << 63) | 1, 0x7FF0000000000000, 0xFFF0000000000000, 0x7FF8000000000000,
-        0x7FF0000000000001, 0xFFF8000000000123, 0x7FEFFFFFFFFFFFFF, 0x000FFFFFFFFFFFFF, 0x3FF0000000000000,
+        0,
+        1 << 63,
+        1,
+        (1 << 63) | 1,
+        0x7FF0000000000000,
+        0xFFF0000000000000,
+        0x7FF8000000000000,
+        0x7FF0000000000001,
+        0xFFF8000000000123,
+        0x7FEFFFFFFFFFFFFF,
+        0x000FFFFFFFFFFFFF,
+        0x3FF0000000000000,
     ]
     blocks = [struct.pack("<3Q", one, one ^ (1 << 63), one) for one in patterns]
     hub, drivers = bound(len(blocks))
@@ -513,7 +539,7 @@ def test_15_an_old_hub_does_not_remove_the_path_of_its_successor(make_hub, tmp_p
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_15_a_probe_is_not_a_driver(make_hub, scripted, tmp_path, kind):
-    """Who connects and leaves before INIT never is a molecule, and does not keep the driver behind it waiting."""
+    """Who connects and leaves before INIT never is a molecule, nor in the way of the driver behind it."""
     if kind == "unix":
         hub = make_hub(unixsocket=str(tmp_path / "hub"))
         with pytest.raises(RuntimeError, match="in use"):
@@ -559,7 +585,7 @@ def test_16_shutdown_returns_when_all_have_answered(bound, pumped, background, e
 
 
 def test_16_many_silent_clients_share_one_deadline(bound):
-    """Time to stop does not grow with the number of silent drivers; they get EXIT after STOP, then the end."""
+    """The time does not grow with the number of silent drivers; they get EXIT after STOP, then the end."""
     hub, drivers = bound(60)
     start = time.monotonic()
     hub.graceful_shutdown("nobody listens", wait=0.3)
@@ -587,6 +613,37 @@ def test_17_stop_ends_the_calls_of_other_threads(bound, background, eventually, 
     driver.close()
     stopping.result(5)
     assert hub.address is None
+
+
+def test_09_all_listeners_pause_and_all_accept_again(make_hub, scripted, monkeypatch):
+    """Also one that runs out while another has, and one that is added meanwhile."""
+    monkeypatch.setattr(_accept, "PAUSE", 0.05)
+    hub = make_hub()
+    addresses = [hub.address, hub.add_endpoint(5)]
+    drivers = [scripted(address) for address in addresses]
+    full = [True]
+
+    def accept(listener):
+        if full:
+            raise OSError(24, "Too many open files")
+        return real(listener)
+
+    real = socket.socket.accept
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    hub.status()
+    addresses.append(hub.add_endpoint(6))
+    drivers.append(scripted(addresses[2]))
+    full.clear()
+    assert hub.wait_until_bound({4: {}, 5: {}, 6: {}})
+    assert [(driver.read_init(), driver.init[0])[1] for driver in drivers] == [4, 5, 6]
+    full.append(True)
+    hub.add_endpoint(7)
+    late = scripted(addresses[0])
+    hub.status()
+    late.close()
+    for driver in drivers:
+        driver.close()
+    hub.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -633,7 +690,9 @@ os.kill(child, signal.SIGKILL)
 os.waitpid(child, 0)
 print('free')
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=30
+    )
     assert (done.stdout, done.returncode) == ("free\n", 0), done.stderr
 
 
@@ -656,7 +715,9 @@ def test_19_endpoints_bring_each_driver_to_its_molecule(make_hub, scripted, tmp_
 def test_19_a_match_function_chooses(make_hub, scripted):
     """The function sees each waiting driver and the free molecules, and decides."""
     ports = {}
-    hub = make_hub(match=lambda driver, free: ports.get(driver.peer) if ports.get(driver.peer) in free else None)
+    hub = make_hub(
+        match=lambda driver, free: ports.get(driver.peer) if ports.get(driver.peer) in free else None
+    )
     drivers = [scripted(hub) for _ in range(3)]
     names = ["{}:{}".format(*driver.sock.getsockname()) for driver in drivers]
     ports.update({names[0]: 2, names[1]: 0})
@@ -730,6 +791,18 @@ def test_21_the_peers_user_is_asked_of_the_kernel(monkeypatch):
         uid = os.geteuid()
         monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
         assert _access.foreign_user(one) == (uid or None)
+
+
+def test_21_where_the_kernel_does_not_tell_the_mode_is_the_guard(make_hub, tmp_path, scripted, monkeypatch):
+    """On other systems the path gets its mode after binding, and no peer's user is asked."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    hub = make_hub(unixsocket=str(tmp_path / "hub"))
+    driver = scripted(hub)
+    assert hub.wait_until_bound({0: {}})
+    driver.read_init()
+    assert Path(hub.unixsocket_path).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ValueError, match="103 bytes"):
+        SocketHub(unixsocket="/" + "x" * 103)
 
 
 def test_21_an_allow_list_keeps_others_out(make_hub, scripted, caplog):

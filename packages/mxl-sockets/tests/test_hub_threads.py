@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ import time
 
 import pytest
 
-from mxl_sockets import SocketHub, _coupling
+from mxl_sockets import SocketHub, _coupling, _lifecycle, _poll
 from mxl_sockets._connection import Connection
 from wireframe import ipi
 
@@ -115,8 +117,9 @@ def test_an_unasked_reply_is_noticed_while_another_thread_polls(make_hub, script
     assert wait.result(2) is False
 
 
-def test_steps_of_two_threads_run_one_after_the_other(bound, background, eventually):
-    """The second waits for the first; neither gets the other's amplitudes."""
+def test_steps_of_two_threads_run_one_after_the_other(bound, background, monkeypatch):
+    """The second waits for the first, however long; neither gets the other's amplitudes."""
+    monkeypatch.setattr(_lifecycle, "LONGEST_WAIT", 0.01)
     hub, (driver,) = bound()
     first = background(hub.step_barrier, {0: field(1.0)}, 20.0)
     assert driver.read_request()[:8] == ipi.encode_request((1.0, 0.0, 0.0))[160:168]
@@ -212,6 +215,28 @@ def test_everything_at_once_is_neither_lost_nor_mixed(make_hub, pumped, quick_sw
     assert hub.status().steps == len(results) == len(drivers[0].commits)
 
 
+def test_a_stop_does_not_wait_for_ever_for_a_thread_that_does_not_leave(bound):
+    """The wait for others has a deadline like any other."""
+    hub, _ = bound()
+    loop = hub._coupling.loop
+    loop._inside += 1
+    start = time.monotonic()
+    with loop.lock:
+        loop.wait_until_free(start + 0.05)
+    assert 0.05 <= time.monotonic() - start < 1
+    loop._inside -= 1
+
+
+def test_waking_is_always_possible():
+    """Often before anybody looks, and after the end."""
+    waker = _poll.Waker()
+    for _ in range(10_000):
+        waker.wake()
+    waker.clear()
+    waker.close()
+    waker.wake()
+
+
 # -- signals -----------------------------------------------------------------
 
 
@@ -274,66 +299,86 @@ def test_a_real_signal_ends_a_real_wait(bound):
     assert driver.is_closed()
 
 
+@pytest.mark.parametrize("settings", [{}, {"two_phase": True}, {"handshake": "init+status"}], ids=repr)
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("what", ["send_now", "receive_into"])
-@pytest.mark.parametrize("which", range(3))
-def test_an_interrupt_between_two_system_calls_loses_no_step(make_hub, pumped, monkeypatch, what, when, which):
-    """Wherever the exception comes, the step completes later: no request is forgotten, no reply is waited for in vain.
+@pytest.mark.parametrize("what", ["send_now", "receive_into", "peek"])
+def test_an_interrupt_between_two_system_calls_loses_no_step(
+    make_hub, pumped, monkeypatch, what, when, settings
+):
+    """Wherever the exception comes, the step completes later: nothing is forgotten, nothing awaited in vain.
 
     What cannot be known after it - whether a request went out, what was in a
-    reply - costs that driver its connection.
+    reply - costs that driver its connection. Tried at each call of a run.
     """
-    armed = []
+    left = [0]
 
     class Interrupting(Connection):
-        __slots__ = ()
-
         def __init__(self, *arguments, **named):
             super().__init__(*arguments, **named)
             real = getattr(self, what)
 
-            def call(data):
-                if armed:
-                    armed[0] -= 1
-                    if armed[0] < 0:
-                        armed.clear()
-                        if when == "after":
-                            real(data)
-                        raise Interrupted
-                return real(data)
+            def call(*data):
+                left[0] -= 1
+                if left[0] == -1:
+                    if when == "after":
+                        real(*data)
+                    raise Interrupted
+                return real(*data)
 
             setattr(self, what, call)
 
     monkeypatch.setattr("mxl_sockets._exchange.Connection", Interrupting)
-    hub = make_hub(resume=True)
-    endpoints = [hub.add_endpoint(one) for one in range(3)]
-    drivers = [pumped(endpoint) for endpoint in endpoints]
-    everybody = list(drivers)
     payloads = {one: {} for one in range(3)}
-    assert hub.wait_until_bound(payloads)
-    for number in (1.0, 2.0, 3.0):
-        result, rounds, interrupts = {}, 0, 0
-        if number == 2.0:
-            armed.append(which)
-        while not result:
-            rounds += 1
-            assert rounds < 50
-            for one, driver in enumerate(drivers):
-                if not driver.pump():
-                    drivers[one] = pumped(endpoints[one])
-                    everybody.append(drivers[one])
-            try:
-                hub.wait_until_bound(payloads, timeout=0)
-                result = hub.step_barrier({one: field(number) for one in range(3)}, timeout=0)
-            except Interrupted:
-                interrupts += 1
-        assert interrupts == (number == 2.0)
-        total = sum(range(1, int(number) + 1))
-        assert [result[one]["amp"][0] for one in range(3)] == [total, 2.0 * total, 3.0 * total]
-    assert len(everybody) <= 4
-    for driver in everybody:
-        assert len(set(driver.commits)) == len(driver.commits)
-        driver.close()
+    for which in itertools.count():
+        hub = make_hub(resume=True, **settings)
+        endpoints = [hub.add_endpoint(one) for one in range(3)]
+        drivers = [pumped(endpoint) for endpoint in endpoints]
+        everybody = list(drivers)
+        left[0] = which
+        interrupts = 0
+        for number in (1.0, 2.0):
+            result = {}
+            for _ in range(50):
+                for one, driver in enumerate(drivers):
+                    if not driver.pump():
+                        drivers[one] = pumped(endpoints[one])
+                        everybody.append(drivers[one])
+                try:
+                    hub.wait_until_bound(payloads, timeout=0)
+                    result = hub.step_barrier({one: field(number) for one in range(3)}, timeout=0)
+                except Interrupted:
+                    interrupts += 1
+                if result:
+                    break
+            total = sum(range(1, int(number) + 1))
+            assert [result[one]["amp"][0] for one in range(3)] == [total, 2.0 * total, 3.0 * total], which
+        assert interrupts == (left[0] < 0)
+        assert len(everybody) <= 3 + interrupts
+        left[0] = -9
+        for driver in everybody:
+            assert len(set(driver.commits)) == len(driver.commits)
+            driver.close()
+        hub.stop()
+        if not interrupts:
+            break
+    assert which >= (3 if what == "peek" else 6)
+
+
+def test_an_interrupt_while_another_thread_has_the_lock_leaves_no_lock_behind(bound):
+    """The wait for the lock may end with an exception too."""
+    hub, (driver,) = bound()
+    real = hub._coupling.lock
+
+    class Unlucky:
+        def acquire(self):
+            hub._coupling.lock = real
+            raise Interrupted
+
+    hub._coupling.lock = Unlucky()
+    with pytest.raises(Interrupted):
+        hub.step_barrier({0: FIELD})
+    assert hub.step_barrier({0: FIELD}, timeout=0) == {}
+    driver.read_request()
 
 
 # -- forks and the end of the process ----------------------------------------
@@ -341,7 +386,7 @@ def test_an_interrupt_between_two_system_calls_loses_no_step(make_hub, pumped, m
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_child_of_a_busy_hub_gets_its_error_at_once():
-    """Forked while another thread steps, the child's calls raise instead of waiting for locks nobody holds."""
+    """Forked while another thread steps, the child's calls raise; they do not wait for locks nobody holds."""
     script = """
 import os, sys, threading, time, warnings
 warnings.simplefilter('ignore', DeprecationWarning)  # fork with threads: the case in question
@@ -377,7 +422,7 @@ print('ok')
 
 @pytest.mark.parametrize("end", ["exit", "exception", "SIGTERM", "SIGKILL"])
 def test_however_the_process_ends_drivers_hear_of_it(end, tmp_path):
-    """End of stream within a second; the UNIX path goes with every end but SIGKILL, and is stale after that."""
+    """End of stream within a second; the UNIX path goes too, or is stale after a SIGKILL."""
     path = tmp_path / "hub"
     script = f"""
 import os, signal, sys
@@ -392,11 +437,12 @@ if {end!r} == 'exception':
 if {end!r} != 'exit':
     hub.step_barrier({{0: {{'efield_au': [1, 2, 3]}}}}, timeout=20)
 """
-    import socket
-
     with (
         subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-W", "error", "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process,
         socket.socket(socket.AF_UNIX) as driver,
     ):
@@ -419,20 +465,20 @@ if {end!r} != 'exit':
 
 
 @linux
-def test_stopped_hubs_leave_no_descriptor_and_no_thread(make_hub, scripted, tmp_path):
+def test_stopped_hubs_leave_no_descriptor_and_no_thread(make_hub, scripted, tmp_path, descriptors):
     """Twenty lives with drivers bound, waiting, asked, half answered and gone."""
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors()
     threads = threading.active_count()
     for life in range(20):
         hub = make_hub(**({"unixsocket": str(tmp_path / "hub")} if life % 2 else {}))
         drivers = [scripted(hub) for _ in range(5)]
         assert hub.wait_until_bound({one: {} for one in range(3)})
-        hub.step_barrier({one: FIELD for one in range(3)}, timeout=0)
+        hub.step_barrier(dict.fromkeys(range(3), FIELD), timeout=0)
         drivers[0].reply()
         drivers[1].send(b"FORCEREADY  \0")
-        hub.step_barrier({one: FIELD for one in range(3)}, timeout=0)
+        hub.step_barrier(dict.fromkeys(range(3), FIELD), timeout=0)
         for driver in drivers:
             driver.close()
         hub.stop()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
     assert threading.active_count() == threads

@@ -18,6 +18,18 @@ Fields: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 WIRE_FLOAT: Final = np.dtype("<f8")
 
 
+def _reals(values: ArrayLike) -> Fields:
+    """Return float64, or raise TypeError where numpy would make some of anything.
+
+    Asked for float64 at once, numpy reads strings, takes None for nan and
+    drops imaginary parts.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{array.dtype} is no type of real numbers")
+    return array.astype(WIRE_FLOAT, copy=False)
+
+
 def fields_of_requests(requests: Mapping[int, Mapping[str, Any]]) -> bytes:
     """Return the ``efield_au`` of all requests as one block.
 
@@ -37,14 +49,14 @@ def fields_of_requests(requests: Mapping[int, Mapping[str, Any]]) -> bytes:
         A field is missing or is not three real numbers; the molecule is named.
     """
     try:
-        fields = np.array([request["efield_au"] for request in requests.values()], dtype=WIRE_FLOAT)
+        fields = _reals([request["efield_au"] for request in requests.values()])
         if fields.shape == (len(requests), 3):
             return fields.tobytes()
     except (KeyError, TypeError, ValueError):
         pass  # find out below who it was
     for molecule_id, request in requests.items():
         try:
-            shape = np.array(request["efield_au"], dtype=WIRE_FLOAT).shape
+            shape = _reals(request["efield_au"]).shape
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"molecule {molecule_id}: no usable efield_au in its request: {error!r}"
@@ -60,9 +72,12 @@ def fields_of_array(fields: ArrayLike, count: int) -> bytes:
     Raises
     ------
     ValueError
-        The shape is not ``(count, 3)``.
+        The shape is not ``(count, 3)``, or these are not real numbers.
     """
-    array = np.asarray(fields, dtype=WIRE_FLOAT)
+    try:
+        array = _reals(fields)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fields are no array of real numbers: {error}") from error
     if array.shape != (count, 3):
         raise ValueError(f"fields have shape {array.shape}, the molecules need ({count}, 3)")
     return array.tobytes()

@@ -93,6 +93,9 @@ class Barrier:
         self.latest_ask = 0.0
         #: Molecules that have not answered.
         self.open = 0
+        # Molecules that stand in the way of the commit; counted, because to look
+        # at all of them whenever one has staged would be quadratic.
+        self._unstaged = 0
 
     @property
     def frozen(self) -> bool:
@@ -138,7 +141,7 @@ class Barrier:
         self._asked_at = [0.0] * count
         self._amplitudes = [b""] * count
         self._extras = [b""] * count
-        self.open = count
+        self.open = self._unstaged = count
 
     def slot_of(self, molecule_id: int) -> int | None:
         """Return the slot of a molecule in the frozen step, None if it has none."""
@@ -178,9 +181,17 @@ class Barrier:
 
         The list is empty while others still stage. The returned molecules are
         marked as asked.
+
+        Raises
+        ------
+        ValueError
+            The molecule was not asked to stage.
         """
+        if self._stages[slot] is not Stage.STAGING:
+            raise ValueError(f"molecule {self.ids[slot]} was not asked to stage")
         self._stages[slot] = Stage.STAGED
-        if any(stage in (Stage.UNASKED, Stage.STAGING) for stage in self._stages):
+        self._unstaged -= 1
+        if self._unstaged:
             return []
         due = [other for other, stage in enumerate(self._stages) if stage is Stage.STAGED]
         for other in due:
@@ -237,8 +248,11 @@ class Barrier:
         An answer that arrived stays. Otherwise the molecule will be asked
         again, through whoever replaces the driver.
         """
-        if self._stages[slot] is Stage.ANSWERED:
+        stage = self._stages[slot]
+        if stage is Stage.ANSWERED:
             return False
+        if stage in (Stage.STAGED, Stage.ASKED):
+            self._unstaged += 1
         self._stages[slot] = Stage.UNASKED
         return True
 

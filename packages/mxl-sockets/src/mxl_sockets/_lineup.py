@@ -92,7 +92,9 @@ class LineUp:
         }
         for slot, driver in enumerate(self.drivers):
             driver.slot = slot
-        self._ids, self._generation = ids, generation
+        self._ids = ids
+        # With a place that nobody fills it may serve the rest of this step, and no other.
+        self._generation = generation if all(one in bound for one in ids) else -1
 
     def fill(self, fields: bytes) -> None:
         """Put the fields into the requests."""

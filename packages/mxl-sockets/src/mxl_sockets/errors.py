@@ -85,6 +85,9 @@ class StepTimeout(TimeoutError):
             parts.append(f"{len(self.missing)} have no driver (molecule {shown})")
         super().__init__("step not complete: " + ("; ".join(parts) or "nobody was asked"))
 
+    def __reduce__(self) -> tuple[type[StepTimeout], tuple[dict[int, float], list[int]]]:
+        return type(self), (self.late, self.missing)
+
 
 class HubProtocolError(ConnectionError):
     """The hub broke the protocol; the connection to it has been closed.
@@ -110,6 +113,10 @@ class HubProtocolError(ConnectionError):
         super().__init__(f"hub {hub} broke the protocol: {reason}")
         self.hub = hub
         self.excerpt = excerpt
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[type[HubProtocolError], tuple[str, str, bytes]]:
+        return type(self), (self.hub, self._reason, self.excerpt)
 
 
 class ModelError(RuntimeError):
