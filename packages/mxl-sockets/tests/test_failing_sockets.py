@@ -84,7 +84,7 @@ def faulty(monkeypatch, schedule):
 
                     setattr(self, what, call)
 
-        monkeypatch.setattr("mxl_sockets._exchange.Connection", Faulty)
+        monkeypatch.setattr("mxl_sockets._links.Connection", Faulty)
 
     return install
 
@@ -170,7 +170,7 @@ def test_sockets_that_move_a_few_bytes_at_a_time_only_take_longer(
             self.send_now = lambda data: send(memoryview(data)[:portion])
             self.receive_into = lambda data: receive(memoryview(data)[:portion])
 
-    monkeypatch.setattr("mxl_sockets._exchange.Connection", Narrow)
+    monkeypatch.setattr("mxl_sockets._links.Connection", Narrow)
     hub = make_hub(two_phase=two_phase)
     trajectory, everybody = couple(hub, pumped, [hub.add_endpoint(one) for one in IDS])
     assert trajectory == expected()

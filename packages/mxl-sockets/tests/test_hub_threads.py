@@ -327,7 +327,7 @@ def test_an_interrupt_between_two_system_calls_loses_no_step(
 
             setattr(self, what, call)
 
-    monkeypatch.setattr("mxl_sockets._exchange.Connection", Interrupting)
+    monkeypatch.setattr("mxl_sockets._links.Connection", Interrupting)
     payloads = {one: {} for one in range(3)}
     for which in itertools.count():
         hub = make_hub(resume=True, **settings)

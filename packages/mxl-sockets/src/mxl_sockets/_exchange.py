@@ -1,54 +1,40 @@
-"""Moving bytes between a hub's sockets and its pure parts.
+"""The conversation with the drivers: asking, reading, judging replies.
 
-Everything here runs in whatever thread called the hub, under the hub's lock;
-`_wait` decides which thread waits for the sockets. What the bytes mean is
-decided in `Barrier`, `Roster` and `Client`; this module sends, receives,
-binds and drops.
+Everything here runs in whatever thread called the hub, under its lock; `_loop`
+decides which thread waits for the sockets. What may come next is decided in
+`Barrier` and `Client`.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
-from mxl_sockets._accept import Acceptor
-from mxl_sockets._barrier import Barrier, Stage
+from mxl_sockets._barrier import Stage
 from mxl_sockets._client import Phase
-from mxl_sockets._connection import Connection
-from mxl_sockets._lineup import LineUp
-from mxl_sockets._losses import Losses
-from mxl_sockets._patience import Patience
-from mxl_sockets._quiet_log import QuietLogger
+from mxl_sockets._links import INTERRUPTED, Links
 from mxl_sockets.status import ReplyTimer
 from wireframe import FrameError, ipi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from typing_extensions import Buffer
 
     from mxl_sockets._access import Network
+    from mxl_sockets._connection import Connection
     from mxl_sockets._poll import Poller
     from mxl_sockets._roster import Roster
     from mxl_sockets._settings import HubSettings
 
-logger = logging.getLogger(__name__)
-
-_STATUS: Final = ipi.encode_header(ipi.STATUS)
 _GETFORCE: Final = ipi.encode_header(ipi.GETFORCE)
-_STOP: Final = ipi.encode_header(ipi.STOP)
-_EXIT: Final = ipi.encode_header(ipi.EXIT)
 
 #: Bytes taken from one driver at a time: a chatty one must not starve the others.
 READ_SIZE: Final = 1 << 18
 
-#: Why a driver is dropped that was being served when a signal handler raised.
-INTERRUPTED: Final = "interrupted by an exception while it was served"
 
-
-class Exchange:
-    """The connections of a hub.
+class Exchange(Links):
+    """The connections of a hub, and what is said over them.
 
     Parameters
     ----------
@@ -61,25 +47,9 @@ class Exchange:
     def __init__(
         self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...]
     ) -> None:
-        self.roster = roster
-        self.barrier = Barrier(two_phase=settings.two_phase)
-        self.connections: dict[int, Connection] = {}
+        super().__init__(poller, roster, settings, allowed)
         self.reply_times = ReplyTimer()
-        self.paused = False
-        #: A driver that owed an answer was lost since this was last cleared.
-        self.interrupted = False
-        self._poller = poller
-        self._settings = settings
-        quiet = QuietLogger(logger)
-        self.losses = Losses(quiet)
-        self.acceptor = Acceptor(poller, allowed, quiet)
-        self._patience = Patience(settings)
-        self.waker = _poll.Waker()
-        poller.register(self.waker.descriptor, _poll.READ)
         self._scratch = memoryview(bytearray(READ_SIZE))
-        self.lineup = LineUp(ipi.STATUS if settings.two_phase else ipi.GETFORCE)
-        #: Connections with output that their peer has not taken.
-        self._backlogged: set[Connection] = set()
         self._now = 0.0
 
     # -- receiving ---------------------------------------------------------
@@ -103,7 +73,7 @@ class Exchange:
                 try:
                     size = receive(row)
                 except OSError as error:
-                    self._fail(self.connections[descriptor], error)
+                    self.fail(self.connections[descriptor], error)
                     continue
                 if size >= whole:
                     sizes[slot] = size
@@ -136,7 +106,7 @@ class Exchange:
             for connection, data in self.lineup.settle(self.barrier, self._settings.max_extra):
                 self._receive(connection, data)
 
-    def _settle_one(self, connection: Connection) -> None:
+    def settle_one(self, connection: Connection) -> None:
         """Hand what was read of one reply to the barrier, before anything else happens to its driver."""
         if self.lineup.holds(connection):
             data = self.lineup.settle_one(connection, self.barrier, self._settings.max_extra)
@@ -150,24 +120,19 @@ class Exchange:
             self._notice(descriptor)
             return
         if mask & _poll.WRITE:
-            self._flush(connection)
+            self.flush(connection)
             if mask == _poll.WRITE or connection.phase is Phase.GONE:
                 return
         try:
             size = connection.receive_into(self._scratch)
         except OSError as error:
-            self._fail(connection, error)
+            self.fail(connection, error)
             return
         self._take(connection, self._scratch[:size])
 
-    def _fail(self, connection: Connection, error: OSError) -> None:
-        """Drop a connection that cannot be read, unless there is merely nothing to read."""
-        if not isinstance(error, BlockingIOError):
-            self.drop(connection, f"connection broke: {error.strerror or error}")
-
     def _take(self, connection: Connection, data: memoryview) -> None:
         """Handle bytes, or the end of the stream."""
-        self._settle_one(connection)
+        self.settle_one(connection)
         if data:
             self._receive(connection, data)
         else:
@@ -178,7 +143,7 @@ class Exchange:
     def _notice(self, descriptor: int) -> None:
         """Handle an event that is not a driver's."""
         if descriptor in self.acceptor.listeners:
-            self._welcome(descriptor, self._now)
+            self.welcome(descriptor, self._now)
         elif descriptor == self.waker.descriptor:
             self.waker.clear()
 
@@ -233,134 +198,7 @@ class Exchange:
         elif event == ipi.BYE:
             self.drop(connection, "said BYE")
 
-    # -- arriving and leaving ----------------------------------------------
-
-    def _welcome(self, listener: int, now: float) -> None:
-        """Take newcomers in."""
-        for sock, peer, endpoint in self.acceptor.accept(listener, now):
-            if len(self.roster.waiting) >= self._settings.max_waiting:
-                self.acceptor.refuse(peer, "waiting", f"{self._settings.max_waiting} drivers wait already")
-                sock.close()
-                continue
-            connection = Connection(sock, peer, now, endpoint=endpoint, max_extra=self._settings.max_extra)
-            try:
-                self._poller.register(connection.descriptor, _poll.READ)
-            except OSError as error:
-                self.acceptor.refuse(peer, "watch", f"it cannot be watched: {error.strerror or error}")
-                sock.close()
-                continue
-            self.connections[connection.descriptor] = connection
-            self.roster.join(connection)
-            logger.debug("%s connected", peer)
-            if self._settings.handshake == "status":
-                connection.phase = Phase.CHECKING
-                self._patience.expect_status(connection, now)
-                self.send(connection, _STATUS)
-
-    def bind_missing(self, ids: Sequence[int], now: float) -> bool:
-        """Give waiting drivers to the molecules among `ids` that have none; whether any was chosen."""
-        pairs = self.roster.pair(ids, now)
-        for connection, molecule_id in pairs:
-            if not self._is_silent(connection):
-                continue
-            message = self.roster.init_message(molecule_id, self.barrier.extra_of(molecule_id))
-            try:
-                self._bind(connection, molecule_id, message, now)
-            except BaseException:
-                self.drop(connection, INTERRUPTED)
-                raise
-        return bool(pairs)
-
-    def _bind(self, connection: Connection, molecule_id: int, message: bytes, now: float) -> None:
-        """Make a driver a molecule."""
-        self.roster.bind(connection, molecule_id)
-        connection.phase = Phase.IDLE
-        logger.debug("%s is molecule %d", connection.peer, molecule_id)
-        if not connection.wants_init:
-            connection.initialized = True
-        elif self._settings.handshake == "init+status":
-            connection.phase = Phase.CONFIRMING
-            self._patience.expect_status(connection, now)
-            self.send(connection, message + _STATUS)
-        else:
-            connection.initialized = True
-            self.send(connection, message)
-
-    def _is_silent(self, connection: Connection) -> bool:
-        """Whether a newcomer lives and has said nothing; else it is dropped.
-
-        Probes leave at once, and strangers speak first. Neither may become a
-        molecule only because we have not yet read what they did.
-        """
-        try:
-            said = connection.peek()
-        except OSError as error:
-            self._fail(connection, error)
-            return False
-        if said is not None:
-            self.drop(connection, "broke the protocol: it spoke before INIT" if said else "closed")
-        return said is None
-
-    def drop(self, connection: Connection, reason: str) -> None:
-        """Close a connection, whoever it was, and tell the pure parts."""
-        self._settle_one(connection)
-        if connection.phase is Phase.GONE:
-            return
-        # A driver that leaves after STOP, or before it was given anything, did nothing wrong.
-        unremarkable = connection.phase is Phase.STOPPING or (
-            connection.phase in (Phase.WAITING, Phase.CHECKING) and reason == "closed"
-        )
-        connection.phase = Phase.GONE
-        self._patience.forget(connection)
-        self._backlogged.discard(connection)
-        self.lineup.leave(connection)
-        del self.connections[connection.descriptor]
-        self._poller.unregister(connection.descriptor)
-        connection.sock.close()
-        molecule_id = self.roster.leave(connection)
-        if molecule_id is not None:
-            slot = self.barrier.slot_of(molecule_id)
-            if slot is not None and self.barrier.lose(slot):
-                self.interrupted = True
-        if unremarkable:
-            logger.debug("%s: %s", connection.peer, reason)
-            return
-        self.losses.note(connection.peer, molecule_id, reason)
-        self.paused = self.paused or molecule_id is not None
-
-    # -- sending -----------------------------------------------------------
-
-    def send(self, connection: Connection, data: bytes | memoryview) -> None:
-        """Send or queue; a broken connection is dropped."""
-        try:
-            connection.send(data)
-        except OSError as error:
-            self.drop(connection, f"cannot send: {error.strerror or error}")
-            return
-        except BaseException:
-            self.drop(connection, INTERRUPTED)
-            raise
-        self._watch_output(connection)
-
-    def _watch_output(self, connection: Connection) -> None:
-        """Have the poller say when a peer takes more, if something waits."""
-        waits = bool(connection.outgoing)
-        if waits is (connection in self._backlogged):
-            return
-        if waits:
-            self._backlogged.add(connection)
-            self._poller.modify(connection.descriptor, _poll.READ | _poll.WRITE)
-        else:
-            self._backlogged.discard(connection)
-            self._poller.modify(connection.descriptor, _poll.READ)
-
-    def _flush(self, connection: Connection) -> None:
-        try:
-            connection.flush()
-        except OSError as error:
-            self.drop(connection, f"cannot send: {error.strerror or error}")
-            return
-        self._watch_output(connection)
+    # -- asking ------------------------------------------------------------
 
     @property
     def lined_up(self) -> bool:
@@ -411,53 +249,6 @@ class Exchange:
                 self.lineup.drivers[slot].phase = Phase.IDLE
         if latest >= 0:
             self.drop(self.lineup.drivers[latest], INTERRUPTED)
-
-    def stop_drivers(self) -> list[Connection]:
-        """Tell every driver to end, and return them; each is forgotten when it says BYE or closes."""
-        self.settle()
-        self.lineup.short_ways.clear()
-        self.roster.generation += 1
-        told = list(self.connections.values())
-        for connection in told:
-            self._patience.forget(connection)
-            connection.phase = Phase.STOPPING
-            connection.initialized = False  # it is asked nothing more
-            # A driver that was ready without INIT is ASE's: to its client STOP is a fatal error.
-            self.send(connection, _STOP if connection.wants_init else _EXIT)
-        return told
-
-    def drop_all(self, connections: Iterable[Connection]) -> None:
-        """Close connections as if they had been told to stop."""
-        for connection in connections:
-            if connection.phase is not Phase.GONE:
-                connection.phase = Phase.STOPPING
-                self.drop(connection, "closed by the hub")
-
-    def close(self) -> None:
-        """Close everything."""
-        self.drop_all(list(self.connections.values()))
-        self.acceptor.close()
-        self._poller.unregister(self.waker.descriptor)
-        self.waker.close()
-        self._poller.close()
-
-    def close_in_child(self) -> None:
-        """Let go of all descriptors in a forked child; the parent goes on with its own.
-
-        Nothing is unregistered: the parent shares the kernel's event source.
-        """
-        for connection in self.connections.values():
-            connection.sock.close()
-        for listener in self.acceptor.listeners.values():
-            listener.close_in_child()
-        self.waker.close()
-        self._poller.close()
-
-    def exit_drivers(self, told: Iterable[Connection]) -> None:
-        """Tell the drivers that did not answer STOP to exit: those of i-PI and ASE."""
-        for connection in told:
-            if connection.phase is not Phase.GONE:
-                self.send(connection, _EXIT)
 
     # -- time --------------------------------------------------------------
 

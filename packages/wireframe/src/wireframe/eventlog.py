@@ -14,9 +14,9 @@ bytes   content
 then    data
 ======= ======================================================================
 
-Logs are damaged by crashes and full disks, so `Decoder` finds its way back: it
-believes an event only when another one or the end of the log stands right
-behind it, and otherwise searches on for the next sync word.
+Logs are damaged by crashes and full disks, so `Decoder` finds its way back: where
+no sync word stands it searches on for the next one, and an event that seems to
+contain the beginning of another one must prove itself.
 
 Layout taken from the observable behaviour of lcm 1.5.3.
 """
@@ -40,8 +40,7 @@ __all__ = ["HEADER_LENGTH", "MAX_SIZE", "NEED_DATA", "SYNC", "Decoder", "LogEven
 #: First bytes of an event.
 SYNC: Final = b"\xed\xa1\xda\x01"
 _HEADER: Final = struct.Struct(">4sQQII")
-_LENGTHS_AT = struct.Struct(">II").unpack_from
-_NUMBER_AND_TIME_AT = struct.Struct(">QQ").unpack_from
+_HEADER_AT = _HEADER.unpack_from
 #: Bytes of an event before its channel name.
 HEADER_LENGTH: Final = _HEADER.size
 
@@ -135,15 +134,19 @@ class Decoder(StreamDecoder[LogEvent]):
 
     Notes
     -----
-    `next_event` returns a `LogEvent`, or `NEED_DATA`. An event comes out when
-    the four bytes behind it have been seen, or the end of the log
-    (`feed_eof`): a wrong length would otherwise pass for an event and swallow
-    good ones. A log must therefore be closed by `feed_eof`.
-
-    The only error is `TruncatedFrame`: the log ended inside its last event. All
+    `next_event` returns a `LogEvent`, or `NEED_DATA`. The only error is
+    `TruncatedFrame`: the log ended (`feed_eof`) inside its last event. All
     events before it were returned.
 
-    What is skipped does not depend on how the bytes are cut. Time is linear in
+    Bytes are skipped up to the next sync word when they are none, when the
+    header behind announces a channel of more than 63 bytes or data of more
+    than `max_size`, or when the channel is no text. An event that contains a
+    sync word, or ends as one begins, may also be a broken one with good ones
+    behind: it is believed when another event or the end of the log stands right
+    behind it, and skipped otherwise. So is one that the log ends in, if a
+    whole event is found inside. No other event waits for bytes behind it.
+
+    What comes out does not depend on how the bytes are cut. Time is linear in
     them; memory is one largest event and what is fed at once.
 
     Examples
@@ -151,18 +154,127 @@ class Decoder(StreamDecoder[LogEvent]):
     >>> decoder = Decoder()
     >>> for number in (0, 1):
     ...     decoder.feed(b"".join(encode_event(number, 0, "ADC", b"hello")) + b"noise")
-    >>> decoder.feed_eof()
-    >>> decoder.next_event(), decoder.skipped
-    (NEED_DATA, 82)
-
-    The noise made both events doubtful. Here only one is:
-
-    >>> decoder = Decoder()
-    >>> for number in (0, 1, 2):
-    ...     decoder.feed((b"" if number else b"noise") + b"".join(encode_event(number, 0, "ADC", b"hello")))
-    >>> decoder.feed_eof()
     >>> decoder.next_event()
     LogEvent(number=0, timestamp_us=0, channel='ADC', data=b'hello')
-    >>> decoder.skipped
-    5
+    >>> decoder.next_event(), decoder.skipped
+    (LogEvent(number=1, timestamp_us=0, channel='ADC', data=b'hello'), 5)
     """
+
+    __slots__ = ("_lost", "_max_size", "damages", "oversized", "skipped")
+
+    def __init__(self, max_size: int = MAX_SIZE) -> None:
+        super().__init__(HEADER_LENGTH)
+        self._max_size = max_size
+        self._lost = False
+        self.skipped = 0
+        self.damages = 0
+        self.oversized = 0
+
+    def feed_eof(self) -> None:
+        """Say that the log ends here."""
+        super().feed_eof()
+        self._needed = 1  # whatever is left has to be looked at
+
+    def _parse(self) -> LogEvent | Literal[NeedData.NEED_DATA]:
+        buffer = self._buffer
+        while True:
+            self._seek()
+            size, wanted = self._look(0)
+            if size:
+                break
+            if not wanted:
+                self._skip(1)
+                continue
+            whole = self._find_whole() if self._ended and len(buffer) else 0
+            if not whole:
+                # At the end of a log this is what the last event lacks.
+                self._needed = wanted
+                return NEED_DATA
+            self._skip(whole)
+        _, number, timestamp_us, channel_length, _ = _HEADER_AT(buffer.data, buffer.start)
+        data_at = HEADER_LENGTH + channel_length
+        channel = buffer.copy(HEADER_LENGTH, data_at).decode()
+        event = LogEvent(number, timestamp_us, channel, buffer.copy(data_at, size))
+        buffer.skip(size)
+        self._needed = 1 if self._ended else HEADER_LENGTH
+        self._lost = False
+        return event
+
+    def _skip(self, size: int) -> None:
+        """Drop bytes that belong to no event."""
+        if not self._lost:
+            self._lost = True
+            self.damages += 1
+        self.skipped += size
+        self._buffer.skip(size)
+
+    def _seek(self) -> None:
+        """Skip to the next sync word, or to what may become one."""
+        data, start = self._buffer.data, self._buffer.start
+        if data.startswith(SYNC, start):
+            return
+        at = data.find(SYNC, start)
+        if at < 0:
+            at = len(data) - _sync_begun(bytes(data[max(start, len(data) - 3) :]))
+        if at > start:
+            self._skip(at - start)
+
+    def _find_whole(self) -> int:
+        """Return where behind its first byte the rest of a log holds a whole event; 0 for nowhere."""
+        data, start = self._buffer.data, self._buffer.start
+        at = start
+        while (at := data.find(SYNC, at + 1)) >= 0:
+            if self._look(at - start)[0]:
+                return at - start
+        return 0
+
+    def _look(self, at: int) -> tuple[int, int]:
+        """Examine what stands `at` bytes from the start of the buffer, a sync word as far as it goes.
+
+        Returns
+        -------
+        size, wanted : int
+            Bytes of a whole event and 0; or 0 and how many bytes it takes to
+            say more; or 0 and 0 if this is no event.
+        """
+        data, begin = self._buffer.data, self._buffer.start + at
+        held = len(data) - begin
+        if held < HEADER_LENGTH:
+            return 0, HEADER_LENGTH
+        _, _, _, channel_length, data_length = _HEADER_AT(data, begin)
+        if channel_length > MAX_CHANNEL:
+            return 0, 0
+        if data_length > self._max_size:
+            self.oversized += 1
+            return 0, 0
+        data_at = HEADER_LENGTH + channel_length
+        if held < data_at:
+            return 0, data_at
+        if not _is_channel(bytes(data[begin + HEADER_LENGTH : begin + data_at])):
+            return 0, 0
+        size = data_at + data_length
+        if held < size:
+            return 0, size
+        end = begin + size
+        doubtful = data.find(SYNC, begin + 1, end) >= 0 or _sync_begun(bytes(data[end - 3 : end]))
+        if not doubtful:
+            return size, 0
+        behind = bytes(data[end : end + len(SYNC)])
+        if not SYNC.startswith(behind):
+            return 0, 0
+        if len(behind) < len(SYNC) and not self._ended:
+            return 0, size + len(SYNC)
+        return size, 0
+
+
+def _sync_begun(tail: bytes) -> int:
+    """Return how many of the last bytes, at most three, are the beginning of a sync word."""
+    return next((len(tail) - at for at in range(len(tail)) if SYNC.startswith(tail[at:])), 0)
+
+
+def _is_channel(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in name
