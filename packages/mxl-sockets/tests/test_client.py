@@ -143,3 +143,9 @@ def test_illegal_bytes_are_an_error_as_soon_as_they_can_be_told(data, kind):
 def test_the_error_is_a_value_error():
     with pytest.raises(ValueError, match="waits for a molecule"):
         list(client().receive(MESSAGES[ipi.READY]))
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_driver_owes_an_answer_where_one_is_due_for_a_question(phase):
+    """After STOP it may answer what it was asked before, or not."""
+    assert client(phase).owes_answer is (bool(DUE[phase]) and phase is not Phase.STOPPING)

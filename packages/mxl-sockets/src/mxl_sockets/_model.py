@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
+from mxl_sockets._arrays import Fields
 from mxl_sockets.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 #: What may be returned as amplitude: three numbers.
-Amplitude: TypeAlias = "NDArray[np.floating[Any]] | Sequence[float]"
+Amplitude: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]] | Sequence[float]
 #: What may be returned as extra: bytes, or something that becomes a JSON object.
-Extra: TypeAlias = "bytes | Mapping[str, Any]"
+Extra: TypeAlias = bytes | Mapping[str, Any]
 #: A model without a past: field in, amplitude (and extra) out.
-ModelFunction: TypeAlias = "Callable[[NDArray[np.float64]], Amplitude | tuple[Amplitude, Extra]]"
+ModelFunction: TypeAlias = Callable[[Fields], Amplitude | tuple[Amplitude, Extra]]
 
 ResultT = TypeVar("ResultT")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -16,7 +17,7 @@ from mxl_sockets._client import Client, Phase
 from wireframe import ipi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 ClientT = TypeVar("ClientT", bound=Client)
 
@@ -39,7 +40,7 @@ class WaitingDriver:
 
 #: Gets a waiting driver and the molecules without one (in the order in which
 #: they were asked for); answers one of them, or None to let the driver wait.
-Match: TypeAlias = "Callable[[WaitingDriver, Sequence[int]], int | None]"
+Match: TypeAlias = Callable[[WaitingDriver, Sequence[int]], int | None]
 
 
 def checked_id(molecule_id: int) -> int:

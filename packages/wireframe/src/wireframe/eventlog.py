@@ -41,6 +41,8 @@ __all__ = ["HEADER_LENGTH", "MAX_SIZE", "NEED_DATA", "SYNC", "Decoder", "LogEven
 SYNC: Final = b"\xed\xa1\xda\x01"
 _HEADER: Final = struct.Struct(">4sQQII")
 _HEADER_AT = _HEADER.unpack_from
+#: What a sync word may begin with when the rest is not here yet, the longest first.
+_BEGUN: Final = (SYNC[:3], SYNC[:2], SYNC[:1])
 #: Bytes of an event before its channel name.
 HEADER_LENGTH: Final = _HEADER.size
 
@@ -99,7 +101,7 @@ def encode_event(number: int, timestamp_us: int, channel: str, data: Buffer) -> 
 
     Examples
     --------
-    >>> encode_event(0, 1, "ADC", b"hello")[0].hex(" ", 4)
+    >>> encode_event(0, 1, "ADC", b"hello")[0].hex(" ", -4)
     'eda1da01 00000000 00000000 00000000 00000001 00000003 00000005 414443'
     """
     name = name_of(channel)
@@ -215,7 +217,7 @@ class Decoder(StreamDecoder[LogEvent]):
             return
         at = data.find(SYNC, start)
         if at < 0:
-            at = len(data) - _sync_begun(bytes(data[max(start, len(data) - 3) :]))
+            at = len(data) - next((len(one) for one in _BEGUN if data.endswith(one, start)), 0)
         if at > start:
             self._skip(at - start)
 
@@ -256,20 +258,15 @@ class Decoder(StreamDecoder[LogEvent]):
         if held < size:
             return 0, size
         end = begin + size
-        doubtful = data.find(SYNC, begin + 1, end) >= 0 or _sync_begun(bytes(data[end - 3 : end]))
-        if not doubtful:
+        if data.find(SYNC, begin + 1, end) < 0 and not data.endswith(_BEGUN, begin, end):
             return size, 0
+        # Whole, but it looks as if another one began inside.
         behind = bytes(data[end : end + len(SYNC)])
         if not SYNC.startswith(behind):
             return 0, 0
         if len(behind) < len(SYNC) and not self._ended:
             return 0, size + len(SYNC)
         return size, 0
-
-
-def _sync_begun(tail: bytes) -> int:
-    """Return how many of the last bytes, at most three, are the beginning of a sync word."""
-    return next((len(tail) - at for at in range(len(tail)) if SYNC.startswith(tail[at:])), 0)
 
 
 def _is_channel(name: bytes) -> bool:

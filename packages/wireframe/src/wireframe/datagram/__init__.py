@@ -43,6 +43,7 @@ from __future__ import annotations
 from wireframe.datagram._channel import MAX_CHANNEL
 from wireframe.datagram._decode import decode
 from wireframe.datagram._encode import encode_fragments, encode_message, encode_small
+from wireframe.datagram._holdings import FRAGMENT_COST, MESSAGE_COST
 from wireframe.datagram._messages import (
     FRAGMENT_MAGIC,
     MAX_DATAGRAM,
@@ -55,7 +56,7 @@ from wireframe.datagram._messages import (
     Parts,
     Small,
 )
-from wireframe.datagram._reassembly import FRAGMENT_COST, MESSAGE_COST, Reassembler
+from wireframe.datagram._reassembly import Reassembler
 from wireframe.datagram._sequence import Arrival, SequenceCounter
 
 __all__ = [

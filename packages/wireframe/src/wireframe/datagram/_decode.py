@@ -72,12 +72,9 @@ def decode(data: Buffer, /, *, max_size: int = MAX_SIZE) -> Event:
     >>> decode(b"LC02\x00\x00\x00\x07ADC\x00hello")
     Small(sequence=7, channel='ADC', payload=b'hello')
     """
-    if type(data) is bytes:
-        head: bytes = data
-        whole: bytes | memoryview = data
-    else:
-        whole = octets(data)
-        head = bytes(whole[:_FRAGMENT_STOP])
+    whole = octets(data)
+    # Headers are read from bytes: views know neither find nor decode.
+    head = whole if type(whole) is bytes else bytes(whole[:_FRAGMENT_STOP])
     magic = head[:4]
     if magic == SMALL_MAGIC:
         end = head.find(0, _SMALL_LENGTH, _SMALL_STOP)

@@ -5,10 +5,9 @@ its fragments are here, once, and only if they tile it exactly. Whatever a
 hostile sender sends, memory stays below a limit set here, an honest sender
 beside it keeps its share, and each message that is given up is counted once.
 
-Strategy: pieces are kept as they came and joined when the last one is here, so
-nothing is ever as large as an announcement, only as large as what arrived. The
-books charge each fragment and each message a fixed cost besides its payload;
-it covers what Python needs for them, so that empty fragments are not free.
+Strategy: memory grows with what arrives, and nothing is ever as large as an
+announcement. What is held for whom stands in `Holdings`; here is what fragments
+mean.
 """
 
 from __future__ import annotations
@@ -16,53 +15,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from wireframe.datagram._holdings import Holdings, Key, Limits, Partial, largest_cost
 from wireframe.datagram._messages import MAX_SIZE, Fragment, Message
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-#: Bytes the books charge for a fragment besides its payload. Measured with
-#: CPython 3.11: at most 300, in messages of very many empty fragments.
-FRAGMENT_COST: Final = 320
-#: Bytes the books charge for a message in progress, its sender included.
-MESSAGE_COST: Final = 2048
-
-#: Fragments of the largest message; the number of the wire has 16 bits.
+#: Fragments of the largest message; the number on the wire has 16 bits.
 _MAX_COUNT: Final = 0xFFFF
 #: Finished messages that are remembered, for each that may be in progress.
 _REMEMBERED: Final = 4
 _NEVER: Final = float("inf")
-
-
-class _Sender:
-    """What one sender holds."""
-
-    __slots__ = ("held", "partials")
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.partials: OrderedDict[int, _Partial] = OrderedDict()
-
-
-class _Partial:
-    """A message of which some fragments are here."""
-
-    __slots__ = ("account", "arrived", "channel", "count", "expires", "key", "pieces", "size")
-
-    def __init__(
-        self, key: tuple[Hashable, int], account: _Sender, size: int, count: int, expires: float
-    ) -> None:
-        self.key = key
-        self.account = account
-        self.size = size
-        self.count = count
-        self.expires = expires
-        self.channel: str | None = None
-        #: Offset and payload by fragment number. Not a list of `count`: the
-        #: peer chose that number.
-        self.pieces: dict[int, tuple[int, bytes]] = {}
-        #: Payload bytes in them.
-        self.arrived = 0
 
 
 class Reassembler:
@@ -74,7 +37,7 @@ class Reassembler:
         Payload bytes of the largest message.
     max_bytes : int, optional
         Bytes held for all senders; by default twice `max_bytes_per_sender`. A
-        fragment counts its payload and `FRAGMENT_COST`, a message
+        fragment counts 9/8 of its payload and `FRAGMENT_COST`, a message
         `MESSAGE_COST`.
     max_bytes_per_sender : int, optional
         Bytes held for one sender; by default enough for one message of
@@ -143,18 +106,11 @@ class Reassembler:
 
     __slots__ = (
         "_finished",
-        "_held",
-        "_largest",
+        "_holdings",
         "_max_age_s",
-        "_max_bytes",
-        "_max_bytes_per_sender",
         "_max_finished",
-        "_max_messages",
-        "_max_messages_per_sender",
         "_max_size",
         "_next_expiry",
-        "_partials",
-        "_senders",
         "complete",
         "duplicates",
         "evicted",
@@ -176,7 +132,7 @@ class Reassembler:
         max_age_s: float = 10.0,
     ) -> None:
         if max_bytes_per_sender is None:
-            max_bytes_per_sender = max_size + _MAX_COUNT * FRAGMENT_COST + MESSAGE_COST
+            max_bytes_per_sender = largest_cost(max_size, _MAX_COUNT)
         if max_bytes is None:
             max_bytes = 2 * max_bytes_per_sender
         if min(max_size, max_bytes, max_messages, max_bytes_per_sender, max_messages_per_sender) < 1:
@@ -184,19 +140,14 @@ class Reassembler:
         if not max_age_s > 0:
             raise ValueError(f"max_age_s must be more than 0, not {max_age_s}")
         self._max_size = max_size
-        self._max_bytes = max_bytes
-        self._max_messages = max_messages
-        self._max_bytes_per_sender = max_bytes_per_sender
-        self._max_messages_per_sender = max_messages_per_sender
         self._max_age_s = max_age_s
-        self._max_finished = _REMEMBERED * max_messages
-        self._largest = min(max_bytes, max_bytes_per_sender)
-        self._held = 0
+        self._holdings = Holdings(
+            Limits(max_bytes, max_messages, max_bytes_per_sender, max_messages_per_sender)
+        )
         self._next_expiry = _NEVER
-        # Both are in order of age: what is added last is the youngest.
-        self._partials: OrderedDict[tuple[Hashable, int], _Partial] = OrderedDict()
-        self._finished: OrderedDict[tuple[Hashable, int], tuple[int, int, float]] = OrderedDict()
-        self._senders: dict[Hashable, _Sender] = {}
+        #: Size, count and until when to remember, by key, the oldest first.
+        self._finished: OrderedDict[Key, tuple[int, int, float]] = OrderedDict()
+        self._max_finished = _REMEMBERED * max_messages
         self.complete = 0
         self.expired = 0
         self.evicted = 0
@@ -209,12 +160,12 @@ class Reassembler:
     @property
     def held_bytes(self) -> int:
         """Bytes in the books now, at most `max_bytes`."""
-        return self._held
+        return self._holdings.held
 
     @property
     def held_messages(self) -> int:
         """Messages in progress now, at most `max_messages`."""
-        return len(self._partials)
+        return len(self._holdings.partials)
 
     @property
     def incomplete(self) -> int:
@@ -241,50 +192,36 @@ class Reassembler:
         """
         if now >= self._next_expiry:
             self.expire(now)
-        size, count, number, offset = fragment.size, fragment.count, fragment.number, fragment.offset
-        payload = fragment.payload
-        length = len(payload)
-        if not 0 <= number < count or not 0 <= offset <= size - length:
+        number, count = fragment.number, fragment.count
+        if not 0 <= number < count or not 0 <= fragment.offset <= fragment.size - len(fragment.payload):
             self.refused += 1
             return None
         key = (sender, fragment.sequence)
-        partial = self._partials.get(key)
+        partial = self._holdings.partials.get(key)
         if partial is not None:
-            known = partial.pieces.get(number)
-            if known is not None:
-                same = known == (offset, payload) and (number != 0 or partial.channel == fragment.channel)
-                if same and partial.size == size and partial.count == count:
-                    self.duplicates += 1
-                    return None
-            if (
-                known is not None
-                or partial.size != size
-                or partial.count != count
-                or partial.arrived + length > size
-            ):
-                self._drop(partial)
+            known = partial.payload_at(number)
+            if known is not None and _is_duplicate(partial, known, fragment):
+                self.duplicates += 1
+                return None
+            if known is not None or _contradicts(partial, fragment):
+                self._holdings.drop(partial)
                 self.inconsistent += 1
                 partial = None
-        elif key in self._finished and self._is_late(key, size, count, now):
+        elif key in self._finished and self._is_late(key, fragment, now):
             self.late += 1
             return None
         if partial is None:
-            partial = self._begin(key, size, count, now)
+            partial = self._begin(key, fragment, now)
             if partial is None:
                 return None
-        account = partial.account
-        cost = length + FRAGMENT_COST
-        if (
-            account.held + cost > self._max_bytes_per_sender or self._held + cost > self._max_bytes
-        ) and not self._make_room(cost, partial, now):
-            return None
-        partial.pieces[number] = (offset, payload)
-        partial.arrived += length
-        account.held += cost
-        self._held += cost
+        evicted = self._holdings.put(partial, number, fragment.offset, fragment.payload)
+        if evicted:
+            self._count_evicted(evicted, now)
+            if evicted[-1] is partial:
+                return None
         if number == 0:
             partial.channel = fragment.channel
-        if len(partial.pieces) == count:
+        if len(partial) == count:
             return self._join(partial, now)
         return None
 
@@ -303,14 +240,15 @@ class Reassembler:
         int
             How many were given up.
         """
+        partials = self._holdings.partials
         before = self.expired
         self._next_expiry = _NEVER
-        while self._partials:
-            partial = next(iter(self._partials.values()))
+        while partials:
+            partial = next(iter(partials.values()))
             if now < partial.expires:
                 self._next_expiry = partial.expires
                 break
-            self._give_up(partial, now)
+            self._remember(self._holdings.drop(partial), now)
             self.expired += 1
         return self.expired - before
 
@@ -327,94 +265,68 @@ class Reassembler:
         int
             How many messages in progress were given up.
         """
-        account = self._senders.get(sender)
+        account = self._holdings.accounts.get(sender)
         partials = list(account.partials.values()) if account is not None else []
         for partial in partials:
-            self._drop(partial)
+            self._holdings.drop(partial)
         self.forgotten += len(partials)
         for key in [key for key in self._finished if key[0] == sender]:
             del self._finished[key]
         return len(partials)
 
-    def _is_late(self, key: tuple[Hashable, int], size: int, count: int, now: float) -> bool:
-        """Tell a belated fragment from one of a new message with an old number."""
-        known_size, known_count, until = self._finished[key]
-        return known_size == size and known_count == count and now < until
-
-    def _begin(self, key: tuple[Hashable, int], size: int, count: int, now: float) -> _Partial | None:
+    def _begin(self, key: Key, fragment: Fragment, now: float) -> Partial | None:
         """Open the books for a message, unless it could never fit."""
-        if size > self._max_size or size + count * FRAGMENT_COST + MESSAGE_COST > self._largest:
+        size, count = fragment.size, fragment.count
+        if size > self._max_size or not self._holdings.admits(size, count):
             self.refused += 1
             return None
-        account = self._senders.get(key[0])
-        while account is not None and (
-            len(account.partials) >= self._max_messages_per_sender
-            or account.held + MESSAGE_COST > self._max_bytes_per_sender
-        ):
-            self._evict(next(iter(account.partials.values())), now)
-            account = self._senders.get(key[0])
-        while len(self._partials) >= self._max_messages or self._held + MESSAGE_COST > self._max_bytes:
-            self._evict(next(iter(self._partials.values())), now)
-        # Looked up again: the last eviction may have closed the account.
-        account = self._senders.get(key[0])
-        if account is None:
-            account = self._senders[key[0]] = _Sender()
-        partial = _Partial(key, account, size, count, now + self._max_age_s)
-        self._partials[key] = account.partials[key[1]] = partial
-        account.held += MESSAGE_COST
-        self._held += MESSAGE_COST
+        partial, evicted = self._holdings.open(key, size, count, now + self._max_age_s)
+        self._count_evicted(evicted, now)
         self._next_expiry = min(self._next_expiry, partial.expires)
         return partial
 
-    def _make_room(self, cost: int, partial: _Partial, now: float) -> bool:
-        """Evict until `cost` bytes fit; False if that took the message itself."""
-        account = partial.account
-        oldest: _Partial | None = None
-        while account.held + cost > self._max_bytes_per_sender and oldest is not partial:
-            oldest = next(iter(account.partials.values()))
-            self._evict(oldest, now)
-        while self._held + cost > self._max_bytes and oldest is not partial:
-            oldest = next(iter(self._partials.values()))
-            self._evict(oldest, now)
-        return oldest is not partial
-
-    def _join(self, partial: _Partial, now: float) -> Message | None:
+    def _join(self, partial: Partial, now: float) -> Message | None:
         """Close the books on a message of which every number is here."""
-        self._give_up(partial, now)
-        end = 0
-        pieces = []
-        for number in range(partial.count):
-            offset, payload = partial.pieces[number]
-            if offset != end:
-                break
-            end += len(payload)
-            pieces.append(payload)
+        self._remember(self._holdings.drop(partial), now)
         channel = partial.channel
-        if len(pieces) < partial.count or end != partial.size or channel is None:
+        if partial.waiting or len(partial.front) != partial.size or channel is None:
             self.inconsistent += 1
             return None
         self.complete += 1
-        return Message(partial.key[1], channel, b"".join(pieces))
+        return Message(partial.key[1], channel, bytes(partial.front))
 
-    def _evict(self, partial: _Partial, now: float) -> None:
-        self._give_up(partial, now)
-        self.evicted += 1
+    def _count_evicted(self, evicted: list[Partial], now: float) -> None:
+        self.evicted += len(evicted)
+        for partial in evicted:
+            self._remember(partial, now)
 
-    def _give_up(self, partial: _Partial, now: float) -> None:
-        """Drop a message and remember that it was there."""
-        self._drop(partial)
+    def _remember(self, partial: Partial, now: float) -> None:
+        """Keep in mind that this number is done with."""
         finished = self._finished
         finished.pop(partial.key, None)
         finished[partial.key] = (partial.size, partial.count, now + self._max_age_s)
         if len(finished) > self._max_finished:
             finished.popitem(last=False)
 
-    def _drop(self, partial: _Partial) -> None:
-        sender, sequence = partial.key
-        del self._partials[partial.key]
-        del partial.account.partials[sequence]
-        held = MESSAGE_COST + len(partial.pieces) * FRAGMENT_COST + partial.arrived
-        partial.account.held -= held
-        self._held -= held
-        if not partial.account.partials:
-            del self._senders[sender]
+    def _is_late(self, key: Key, fragment: Fragment, now: float) -> bool:
+        """Tell a belated fragment from one of a new message with an old number."""
+        size, count, until = self._finished[key]
+        return size == fragment.size and count == fragment.count and now < until
+
+
+def _is_duplicate(partial: Partial, known: tuple[int, bytes | bytearray], fragment: Fragment) -> bool:
+    """Say whether a fragment, whose number is here already, is the same."""
+    return (
+        known == (fragment.offset, fragment.payload)
+        and (fragment.number > 0 or partial.channel == fragment.channel)
+        and (partial.size, partial.count) == (fragment.size, fragment.count)
+    )
+
+
+def _contradicts(partial: Partial, fragment: Fragment) -> bool:
+    """Say whether a fragment, whose number is not here, cannot be of this message."""
+    return (
+        partial.size != fragment.size
+        or partial.count != fragment.count
+        or partial.arrived + len(fragment.payload) > partial.size
+    )

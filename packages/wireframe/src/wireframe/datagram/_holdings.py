@@ -1,0 +1,209 @@
+"""The books of a reassembler: what is held for whom, and who goes first when it is too much.
+
+The books charge each fragment and each message a fixed cost besides its
+payload; it covers what Python needs for them, so that empty fragments are not
+free and a limit in bytes is one of memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+#: Bytes the books charge for a fragment besides 9/8 of its payload. Measured
+#: with CPython 3.11: at most 300, for empty ones that wait for fragment 0.
+FRAGMENT_COST: Final = 320
+#: Bytes the books charge for a message in progress, its sender included.
+MESSAGE_COST: Final = 2048
+
+#: Sender and sequence number of a message.
+Key: TypeAlias = "tuple[Hashable, int]"
+
+
+def largest_cost(size: int, count: int) -> int:
+    """Return what the books may charge for a whole message at most, bytes."""
+    return size + (size >> 3) + count * FRAGMENT_COST + MESSAGE_COST
+
+
+class Account:
+    """What one sender holds."""
+
+    __slots__ = ("held", "partials")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.partials: OrderedDict[int, Partial] = OrderedDict()
+
+
+class Partial:
+    """A message of which some fragments are here.
+
+    Fragments mostly come in order. Those that do are joined at once, into
+    memory that grows with them; what comes too early waits. (Pieces that are
+    kept and joined in the end take several times as long: their memory goes
+    back to the system with each message and is asked for again.)
+    """
+
+    __slots__ = (
+        "account",
+        "arrived",
+        "channel",
+        "count",
+        "ends",
+        "expires",
+        "front",
+        "held",
+        "key",
+        "size",
+        "waiting",
+    )
+
+    def __init__(self, key: Key, account: Account, size: int, count: int, expires: float) -> None:
+        self.key = key
+        self.account = account
+        self.size = size
+        self.count = count
+        self.expires = expires
+        self.channel: str | None = None
+        #: What the books charge for it.
+        self.held = MESSAGE_COST
+        #: Payload bytes that are here.
+        self.arrived = 0
+        #: Fragments 0 to n, joined, and where each of them ends.
+        self.front = bytearray()
+        self.ends: list[int] = []
+        #: Offset and payload of the others by number. Not a list of `count`:
+        #: the peer chose that number.
+        self.waiting: dict[int, tuple[int, bytes]] = {}
+
+    def __len__(self) -> int:
+        """Return how many fragments are here."""
+        return len(self.ends) + len(self.waiting)
+
+    def payload_at(self, number: int) -> tuple[int, bytes | bytearray] | None:
+        """Return offset and payload of a fragment, None if it is not here."""
+        ends = self.ends
+        if number >= len(ends):
+            return self.waiting.get(number)
+        start = ends[number - 1] if number else 0
+        return start, self.front[start : ends[number]]
+
+    def put(self, number: int, offset: int, payload: bytes) -> None:
+        """Enter a fragment that is not here."""
+        self.arrived += len(payload)
+        front, ends, waiting = self.front, self.ends, self.waiting
+        if number != len(ends) or offset != len(front):
+            waiting[number] = (offset, payload)
+            return
+        front += payload
+        ends.append(len(front))
+        while waiting and (known := waiting.get(len(ends))) is not None and known[0] == len(front):
+            front += waiting.pop(len(ends))[1]
+            ends.append(len(front))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the books; all at least 1."""
+
+    max_bytes: int
+    max_messages: int
+    max_bytes_per_sender: int
+    max_messages_per_sender: int
+
+
+class Holdings:
+    """Messages in progress, in order of age, within their limits.
+
+    Attributes
+    ----------
+    held : int
+        Bytes in the books.
+    partials : OrderedDict
+        Messages in progress by key, the oldest first; only to be read.
+    accounts : dict
+        What each sender holds; only to be read.
+    """
+
+    __slots__ = ("_limits", "accounts", "held", "partials")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.held = 0
+        self.partials: OrderedDict[Key, Partial] = OrderedDict()
+        self.accounts: dict[Hashable, Account] = {}
+
+    def admits(self, size: int, count: int) -> bool:
+        """Say whether such a message would fit if it were alone."""
+        largest = min(self._limits.max_bytes, self._limits.max_bytes_per_sender)
+        return largest_cost(size, count) <= largest
+
+    def open(self, key: Key, size: int, count: int, expires: float) -> tuple[Partial, list[Partial]]:
+        """Enter a message that is admitted; return it and those that had to go."""
+        limits = self._limits
+        evicted = []
+        account = self.accounts.get(key[0])
+        while account is not None and (
+            len(account.partials) >= limits.max_messages_per_sender
+            or account.held + MESSAGE_COST > limits.max_bytes_per_sender
+        ):
+            evicted.append(self.drop(next(iter(account.partials.values()))))
+            account = self.accounts.get(key[0])
+        while len(self.partials) >= limits.max_messages or self.held + MESSAGE_COST > limits.max_bytes:
+            evicted.append(self.drop(next(iter(self.partials.values()))))
+        # Looked up again: the last eviction may have closed the account.
+        account = self.accounts.get(key[0])
+        if account is None:
+            account = self.accounts[key[0]] = Account()
+        partial = Partial(key, account, size, count, expires)
+        self.partials[key] = account.partials[key[1]] = partial
+        account.held += MESSAGE_COST
+        self.held += MESSAGE_COST
+        return partial, evicted
+
+    def put(self, partial: Partial, number: int, offset: int, payload: bytes) -> list[Partial]:
+        """Enter a fragment; return the messages that had to go.
+
+        If its own message is one of them, nothing was entered.
+        """
+        limits, account = self._limits, partial.account
+        length = len(payload)
+        # The eighth is what growing memory takes in advance.
+        cost = length + (length >> 3) + FRAGMENT_COST
+        evicted: list[Partial] = []
+        if account.held + cost > limits.max_bytes_per_sender or self.held + cost > limits.max_bytes:
+            evicted = self._make_room(partial, cost)
+            if evicted[-1] is partial:
+                return evicted
+        partial.put(number, offset, payload)
+        partial.held += cost
+        account.held += cost
+        self.held += cost
+        return evicted
+
+    def drop(self, partial: Partial) -> Partial:
+        """Take a message out of the books."""
+        sender, sequence = partial.key
+        account = partial.account
+        held = partial.held
+        del self.partials[partial.key]
+        del account.partials[sequence]
+        account.held -= held
+        self.held -= held
+        if not account.partials:
+            del self.accounts[sender]
+        return partial
+
+    def _make_room(self, partial: Partial, cost: int) -> list[Partial]:
+        """Evict the oldest until `cost` bytes fit, or until that is `partial` itself."""
+        limits, account = self._limits, partial.account
+        evicted: list[Partial] = []
+        while account.held + cost > limits.max_bytes_per_sender and partial not in evicted:
+            evicted.append(self.drop(next(iter(account.partials.values()))))
+        while self.held + cost > limits.max_bytes and partial not in evicted:
+            evicted.append(self.drop(next(iter(self.partials.values()))))
+        return evicted
