@@ -73,7 +73,7 @@ class LineUp:
 
     def stands(self, ids: tuple[int, ...], generation: int) -> bool:
         """Whether it was made for these molecules with these drivers, so that none is missing."""
-        return self._ids is ids and self._generation == generation
+        return self._generation == generation and (self._ids is ids or self._ids == ids)
 
     def form(self, ids: tuple[int, ...], bound: dict[int, Connection], generation: int) -> None:
         """Line up the drivers of a step; replies that are in stay where they are."""

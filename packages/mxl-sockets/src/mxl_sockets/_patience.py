@@ -35,24 +35,22 @@ class Patience:
     def __init__(self, settings: HubSettings) -> None:
         self._handshake_timeout = settings.handshake_timeout
         self._silence_limit = settings.silence_limit
+        #: Whether drivers that owe an answer are given up on.
+        self.limited = settings.silence_limit is not None
         #: In order of their deadlines: all have the same patience.
-        self._handshakes: dict[Connection, float] = {}
-
-    def __bool__(self) -> bool:
-        """Whether any deadline may pass."""
-        return self._silence_limit is not None or bool(self._handshakes)
+        self.handshakes: dict[Connection, float] = {}
 
     def expect_status(self, connection: Connection, now: float) -> None:
         """Note that a driver was asked for its status."""
-        self._handshakes[connection] = now + self._handshake_timeout
+        self.handshakes[connection] = now + self._handshake_timeout
 
     def forget(self, connection: Connection) -> None:
         """Note that a driver has answered its status, or is gone."""
-        self._handshakes.pop(connection, None)
+        self.handshakes.pop(connection, None)
 
     def next_due(self, barrier: Barrier, now: float) -> float:
         """Return seconds until `overdue` may name somebody."""
-        wait = next(iter(self._handshakes.values()), now + LONG) - now
+        wait = next(iter(self.handshakes.values()), now + LONG) - now
         if self._silence_limit is not None and barrier.frozen:
             wait = min(wait, self._silence_limit / LOOKS)
         return max(0.0, wait)
@@ -61,11 +59,11 @@ class Patience:
         self, barrier: Barrier, roster: Roster[Connection], now: float
     ) -> Iterator[tuple[Connection, str]]:
         """Yield drivers to give up on, and why; the caller drops each before it asks for the next."""
-        while self._handshakes:
-            connection, due = next(iter(self._handshakes.items()))
+        while self.handshakes:
+            connection, due = next(iter(self.handshakes.items()))
             if due > now:
                 break
-            del self._handshakes[connection]
+            del self.handshakes[connection]
             yield connection, f"did not answer STATUS within {self._handshake_timeout:g} s"
         if self._silence_limit is not None:
             for molecule_id, age in barrier.late(now).items():

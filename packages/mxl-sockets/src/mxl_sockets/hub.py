@@ -266,11 +266,13 @@ class SocketHub(HubLifecycle):
             if coupling.exchange.paused or not requests:
                 return {}
             fields = None if coupling.barrier.frozen else fields_of_requests(requests)
-            for one in self._roster.missing(requests):
-                self._roster.remember_init(one, requests[one].get("init"))
+            ids = tuple(requests)
+            if not coupling.exchange.lineup.stands(ids, self._roster.generation):
+                for one in self._roster.missing(ids):
+                    self._roster.remember_init(one, requests[one].get("init"))
             # Nothing is frozen before everything has proved to be good.
             if fields is not None:
-                coupling.barrier.freeze(tuple(requests), fields)
+                coupling.barrier.freeze(ids, fields)
             result = coupling.attempt(deadline)
         finally:
             self._end_step(coupling)
