@@ -334,3 +334,10 @@ def test_connecting_gives_a_blocking_socket_or_a_timeout():
         with compat._connect_tcp_with_retry(*listener.getsockname(), 5.0) as sock:
             assert sock.gettimeout() is None
             assert sock.getpeername() == listener.getsockname()
+
+
+def test_a_connection_that_was_given_up_is_an_error(monkeypatch):
+    """Nobody holds the stop signal of a compat connection; if it were used, the caller would hear of it."""
+    monkeypatch.setattr(compat, "connect", lambda *_, **__: None)
+    with pytest.raises(ConnectionAbortedError, match=r"hub 127\.0\.0\.1:9"):
+        compat._connect_tcp_with_retry("127.0.0.1", 9, 1.0)

@@ -230,7 +230,7 @@ def _connect_tcp_with_retry(address: str, port: int, timeout: float, *, label: s
         )
     finally:
         stop.close()
-    if sock is None:  # pragma: no cover - nobody else holds the stop signal
+    if sock is None:
         raise ConnectionAbortedError(f"stopped connecting to {label} {address}:{port}")
     sock.setblocking(True)
     return sock
