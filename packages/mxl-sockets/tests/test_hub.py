@@ -615,6 +615,22 @@ def test_a_reply_instead_of_havedata_breaks_the_protocol(bound):
     assert driver.is_closed()
 
 
+def test_a_reply_that_came_with_the_last_havedata_is_not_the_commit(bound):
+    """Read in one go with what completes the staging, it was still sent before it was asked for."""
+    hub, (first, second) = bound(2, two_phase=True)
+    requests = {0: FIELD, 1: FIELD}
+    assert hub.step_barrier(requests, timeout=0) == {}
+    first.say(ipi.HAVEDATA)
+    assert hub.step_barrier(requests, timeout=0.05) == {}
+    second.read_request(ipi.STATUS)
+    second.say(ipi.HAVEDATA)
+    first.reply((-999.0, 0.0, 0.0))
+    assert hub.step_barrier(requests, timeout=0.05) == {}
+    assert list(hub.status().bound) == [1]
+    assert "although it has staged a step" in hub.status().last_error
+    assert second.unread() == b""
+
+
 def test_resume_hands_the_last_state_to_the_replacement(bound, scripted, background):
     """The newest state that arrived: of the step under way if its driver had answered, else of the last."""
     hub, (first, second) = bound(2, resume=True)

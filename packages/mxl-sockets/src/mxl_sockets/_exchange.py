@@ -52,6 +52,8 @@ class Exchange(Links):
         self.reply_times = ReplyTimer()
         self._scratch = memoryview(bytearray(READ_SIZE))
         self._now = 0.0
+        #: Drivers that staged in the batch of events under way.
+        self._staged: list[Connection] = []
 
     # -- receiving ---------------------------------------------------------
 
@@ -81,6 +83,7 @@ class Exchange(Links):
                     received += 1
                 else:
                     self._take(self.connections[descriptor], row[:size])
+            self._commit_staged()
         except BaseException:
             self._lose_track(descriptor)
             raise
@@ -164,6 +167,30 @@ class Exchange(Links):
         barrier, slot = self.barrier, connection.slot
         return barrier.frozen and self.lineup.holds(connection) and barrier.stage_of(slot) is Stage.ASKED
 
+    def _commit_staged(self) -> None:
+        """Tell drivers to commit, once all have staged.
+
+        Only after a whole batch of events: what a staged driver had sent
+        before it was asked must not pass for its amplitude.
+        """
+        if not self._staged:
+            return
+        staged, self._staged = self._staged, []
+        due: list[int] = []
+        for connection in staged:
+            if connection.phase is Phase.STAGED:
+                due += self.barrier.stage(connection.slot)
+        self.lineup.expect(due)
+        index = -1
+        try:
+            for index, slot in enumerate(due):  # noqa: B007 - read below
+                driver = self.lineup.drivers[slot]
+                driver.phase = Phase.IDLE  # its reply may take the short way
+                self.send(driver, _GETFORCE)
+        except BaseException:
+            self._take_back(due, index)
+            raise
+
     def _handle(self, connection: Connection, event: ipi.Event) -> None:
         """Act on a message that was due."""
         phase = connection.phase
@@ -174,17 +201,7 @@ class Exchange(Links):
                 self.reply_times.add(self._now - self.barrier.latest_ask, 1)
         elif phase is Phase.STAGING:
             connection.phase = Phase.STAGED
-            due = self.barrier.stage(connection.slot)
-            self.lineup.expect(due)
-            index = -1
-            try:
-                for index, slot in enumerate(due):  # noqa: B007 - read below
-                    staged = self.lineup.drivers[slot]
-                    staged.phase = Phase.IDLE  # its reply may take the short way
-                    self.send(staged, _GETFORCE)
-            except BaseException:
-                self._take_back(due, index)
-                raise
+            self._staged.append(connection)
         elif phase is Phase.CHECKING:
             self._patience.forget(connection)
             connection.wants_init = event == ipi.NEEDINIT
@@ -209,6 +226,7 @@ class Exchange(Links):
     def ask(self, now: float) -> None:
         """Send the frozen step to every molecule that was not asked yet; all are bound."""
         barrier, lineup = self.barrier, self.lineup
+        self._commit_staged()  # an exception may have come between
         if not self.lined_up:
             lineup.form(barrier.ids, self.roster.bound, self.roster.generation)
         slots = barrier.ask(now)
