@@ -26,9 +26,7 @@ MALLORY = ("192.0.2.66", 6666)
 
 def fragments_of(sequence, payload, channel="DATA", max_datagram=MIN_DATAGRAM):
     """The fragments of a message, small ones so that there are many."""
-    return [
-        decode(b"".join(parts)) for parts in encode_fragments(sequence, channel, payload, max_datagram)
-    ]
+    return [decode(b"".join(parts)) for parts in encode_fragments(sequence, channel, payload, max_datagram)]
 
 
 def add_all(reassembler, fragments, sender=ALICE, now=0.0):
@@ -38,7 +36,7 @@ def add_all(reassembler, fragments, sender=ALICE, now=0.0):
 
 
 def counters(reassembler):
-    names = "complete expired evicted inconsistent forgotten refused duplicates late".split()
+    names = ["complete", "expired", "evicted", "inconsistent", "forgotten", "refused", "duplicates", "late"]
     return {name: count for name in names if (count := getattr(reassembler, name))}
 
 
@@ -152,7 +150,7 @@ def test_finished_messages_are_remembered_in_bounded_number():
 
 
 def changed(fragment, **fields):
-    names = "sequence size offset number count channel payload".split()
+    names = ["sequence", "size", "offset", "number", "count", "channel", "payload"]
     return Fragment(**{name: getattr(fragment, name) for name in names} | fields)
 
 
@@ -448,7 +446,7 @@ def flood_of_senders(generator):
 
 def flood_of_empty_fragments(generator):
     """In order they are joined, without the first one they wait."""
-    for sequence in range(4):
+    for sequence in range(2):
         for number in range(sequence % 2, 10_000 - 1 + sequence % 2):
             yield MALLORY, Fragment(sequence, 1000, 0, number, 10_000, None if number else "A", b"")
 
@@ -469,7 +467,7 @@ def flood_of_nonsense(generator):
         offset = generator.randint(0, size - length)
         number = generator.randrange(count)
         sender = (MALLORY, generator.randrange(40))
-        yield sender, Fragment(generator.randrange(5), size, offset, number, count, "A", bytes(length))
+        yield sender, Fragment(generator.randrange(50), size, offset, number, count, "A", bytes(length))
 
 
 @pytest.mark.parametrize(
@@ -514,7 +512,7 @@ def test_the_books_charge_more_than_fragments_take(first):
     tracemalloc.start()
     try:
         reassembler = Reassembler()
-        for number in range(first, 40_000):
+        for number in range(first, 20_000):
             fragment = Fragment(1, 1000, 0, number, 65535, "A" if number == 0 else None, b"")
             reassembler.add(ALICE, fragment, 0.0)
         size, peak = tracemalloc.get_traced_memory()

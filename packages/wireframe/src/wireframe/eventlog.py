@@ -142,11 +142,12 @@ class Decoder(StreamDecoder[LogEvent]):
 
     Bytes are skipped up to the next sync word when they are none, when the
     header behind announces a channel of more than 63 bytes or data of more
-    than `max_size`, or when the channel is no text. An event that contains a
-    sync word, or ends as one begins, may also be a broken one with good ones
-    behind: it is believed when another event or the end of the log stands right
-    behind it, and skipped otherwise. So is one that the log ends in, if a
-    whole event is found inside. No other event waits for bytes behind it.
+    than `max_size`, or when the channel is no text. An event in which a sync
+    word begins may also be a broken one with good ones behind: it is believed
+    when another event or the end of the log stands right behind it, and
+    skipped otherwise; so is one that the log ends in, if a whole event is found
+    inside. Only events that contain a sync word, or end as one begins, wait for
+    the four bytes behind them.
 
     What comes out does not depend on how the bytes are cut. Time is linear in
     them; memory is one largest event and what is fed at once.
@@ -260,13 +261,14 @@ class Decoder(StreamDecoder[LogEvent]):
         end = begin + size
         if data.find(SYNC, begin + 1, end) < 0 and not data.endswith(_BEGUN, begin, end):
             return size, 0
-        # Whole, but it looks as if another one began inside.
+        # Whole, but another one seems to begin inside: if nothing follows where
+        # this one ends, its length was wrong.
         behind = bytes(data[end : end + len(SYNC)])
-        if not SYNC.startswith(behind):
-            return 0, 0
         if len(behind) < len(SYNC) and not self._ended:
             return 0, size + len(SYNC)
-        return size, 0
+        if SYNC.startswith(behind) or data.find(SYNC, begin + 1, end + len(SYNC) - 1) < 0:
+            return size, 0
+        return 0, 0
 
 
 def _is_channel(name: bytes) -> bool:

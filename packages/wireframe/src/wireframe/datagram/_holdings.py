@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 #: Bytes the books charge for a fragment besides 9/8 of its payload. Measured
-#: with CPython 3.11: at most 300, for empty ones that wait for fragment 0.
+#: with CPython 3.11 to 3.13: at most 250, for tiny ones that wait for fragment 0.
 FRAGMENT_COST: Final = 320
 #: Bytes the books charge for a message in progress, its sender included.
 MESSAGE_COST: Final = 2048
