@@ -631,6 +631,26 @@ def test_a_reply_that_came_with_the_last_havedata_is_not_the_commit(bound):
     assert second.unread() == b""
 
 
+def test_a_look_sees_what_stands_behind_a_full_batch(bound, scripted, monkeypatch):
+    """However many others have events: what came before the request is no reply to it."""
+    monkeypatch.setattr(_poll, "BATCH", 2)
+    hub, (driver,) = bound()
+    poller = hub._coupling.loop._poller
+
+    class Narrow:
+        def poll(self, timeout):
+            return poller.poll(timeout, 2)
+
+    strangers = [scripted(hub) for _ in range(5)]
+    hub.status()
+    for stranger in strangers:
+        stranger.send(b"x")
+    driver.reply((666.0, 0.0, 0.0))
+    monkeypatch.setattr(hub._coupling.loop, "_poller", Narrow())
+    assert hub.step_barrier({0: FIELD}, timeout=0) == {}
+    assert "although it is bound and was asked nothing" in hub.status().last_error
+
+
 def test_resume_hands_the_last_state_to_the_replacement(bound, scripted, background):
     """The newest state that arrived: of the step under way if its driver had answered, else of the last."""
     hub, (first, second) = bound(2, resume=True)

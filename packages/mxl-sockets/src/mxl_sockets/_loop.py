@@ -12,11 +12,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from mxl_sockets import _poll
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mxl_sockets._exchange import Exchange
     from mxl_sockets._poll import Poller
+
+#: Batches of events that one look takes after the first.
+MOST_BATCHES: Final = 64
 
 #: Seconds. Waits are cut into slices of this length, so that an endless
 #: deadline overflows nothing.
@@ -101,6 +106,12 @@ class Loop:
         if events or exchange.has_timers:
             now = time.monotonic()
             exchange.dispatch(events, now)
+            # A full batch hides what is behind it; looking on is bounded, whoever floods us.
+            for _ in range(MOST_BATCHES):
+                if len(events) < _poll.BATCH:
+                    break
+                events = self._poller.poll(0)
+                exchange.dispatch(events, now)
             exchange.expire(now)
             # What was handled here may be what others wait for.
             self.wake()

@@ -14,7 +14,10 @@ from typing import Final, Protocol
 #: Masks as epoll has them; anything beyond them means an error or a hang-up.
 READ: Final = 1
 WRITE: Final = 4
-ERROR: Final = 8
+
+#: Events that epoll answers at most when it is not told a number; in a batch
+#: of that size there may be more behind it.
+BATCH: Final = 1023
 
 
 class Poller(Protocol):
