@@ -507,9 +507,22 @@ def test_a_death_between_two_steps_pauses_the_hub_before_anything_is_sent(bound,
     assert not hub.paused
     spare.read_init()
     assert spare.init == (1, {"again": True, "molecule_id": 1})
-    # Nothing had been frozen.
+    # The first call found the death, after it had frozen its step; the second found the hub paused.
     assert hub.step_barrier({0: field(3.0), 1: field(3.0)}, timeout=0) == {}
-    assert (first.read_request(), spare.read_request()) == (packed(3.0), packed(3.0))
+    assert (first.read_request(), spare.read_request()) == (packed(1.0), packed(1.0))
+
+
+def test_a_death_that_the_step_itself_finds_leaves_the_step_frozen(bound, scripted):
+    """Whether the end of a connection came before or after the call began makes no difference."""
+    hub, (driver,) = bound()
+    driver.close()
+    assert hub.step_barrier({0: field(1.0)}) == {}
+    assert hub.paused
+    second = scripted(hub)
+    assert hub.wait_until_bound({0: {}})
+    second.read_init()
+    assert hub.step_barrier({0: field(99.0)}, timeout=0) == {}
+    assert second.read_request() == packed(1.0)
 
 
 def test_a_step_is_empty_at_once_when_a_driver_dies_that_owes_an_answer(bound, background):
@@ -940,7 +953,6 @@ def test_every_combination_of_deaths_gives_the_undisturbed_trajectory(make_hub, 
         {"allow": ["example.org"]},
         {"port": 65536},
         {"port": -1},
-        {"unixsocket": ""},
         {"unixsocket": "a\0b"},
         {"unixsocket": "/" + "x" * 107},
     ],

@@ -150,7 +150,8 @@ def stopped_by_signals(driver: Driver) -> Iterator[list[int]]:
     """Stop the driver at SIGTERM or SIGINT; a second one has its usual effect.
 
     Yields the list of signals that came. Python handles signals in the main
-    thread only; in another one nothing is changed.
+    thread only; in another one nothing is changed. A signal that we were
+    started to ignore, as a shell does for jobs in the background, stays ignored.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -162,15 +163,19 @@ def stopped_by_signals(driver: Driver) -> Iterator[list[int]]:
         signal.signal(number, previous[signal.Signals(number)])
         driver.stop()
 
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    previous = {number: signal.getsignal(number) for number in wanted}
-    for number in wanted:
+    previous = {
+        number: handler
+        for number in (signal.SIGTERM, signal.SIGINT)
+        # None: set by something that is not Python, and not to be restored by us.
+        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+    }
+    for number in previous:
         signal.signal(number, handle)
     try:
         yield came
     finally:
-        for number in wanted:
-            signal.signal(number, previous[number])
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def run_drive(options: argparse.Namespace) -> int:

@@ -157,6 +157,12 @@ class Barrier:
             return list(range(self.open))
         return [slot for slot, stage in enumerate(self._stages) if stage is not Stage.ANSWERED]
 
+    def unasked(self) -> Sequence[int]:
+        """Return the slots that have not been asked, or whose driver was lost since."""
+        if self._fresh:
+            return range(self.open)
+        return [slot for slot, stage in enumerate(self._stages) if stage is Stage.UNASKED]
+
     def ask(self, now: float) -> Sequence[int]:
         """Mark all unasked molecules as asked and return their slots.
 
@@ -165,12 +171,12 @@ class Barrier:
         """
         after = Stage.STAGING if self.two_phase else Stage.ASKED
         self.latest_ask = now
+        slots = self.unasked()
         if self._fresh:
             self._fresh = False
             self._stages = [after] * self.open
             self._asked_at = [now] * self.open
-            return range(self.open)
-        slots = [slot for slot, stage in enumerate(self._stages) if stage is Stage.UNASKED]
+            return slots
         for slot in slots:
             self._stages[slot] = after
             self._asked_at[slot] = now
@@ -191,6 +197,10 @@ class Barrier:
             raise ValueError(f"molecule {self.ids[slot]} was not asked to stage")
         self._stages[slot] = Stage.STAGED
         self._unstaged -= 1
+        return self.commit()
+
+    def commit(self) -> list[int]:
+        """Mark those who have staged as asked, once everybody has; return them."""
         if self._unstaged:
             return []
         due = [other for other, stage in enumerate(self._stages) if stage is Stage.STAGED]

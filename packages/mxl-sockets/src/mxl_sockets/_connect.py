@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Where the seed's hubs listen when nothing is said.
+#: Where hubs listen when nothing is said.
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 31415
 

@@ -52,8 +52,8 @@ class Exchange(Links):
         self.reply_times = ReplyTimer()
         self._scratch = memoryview(bytearray(READ_SIZE))
         self._now = 0.0
-        #: Drivers that staged in the batch of events under way.
-        self._staged: list[Connection] = []
+        #: Whether a driver has staged that may not have been noted in the barrier.
+        self._somebody_staged = False
 
     # -- receiving ---------------------------------------------------------
 
@@ -83,7 +83,6 @@ class Exchange(Links):
                     received += 1
                 else:
                     self._take(self.connections[descriptor], row[:size])
-            self._commit_staged()
         except BaseException:
             self._lose_track(descriptor)
             raise
@@ -91,6 +90,7 @@ class Exchange(Links):
             if received:
                 lineup.unsettled += received
                 self.reply_times.add(now - self.barrier.latest_ask, received)
+        self._commit_staged()
 
     def _lose_track(self, descriptor: int) -> None:
         """Drop a driver whose answer may have been read and forgotten.
@@ -173,23 +173,26 @@ class Exchange(Links):
         Only after a whole batch of events: what a staged driver had sent
         before it was asked must not pass for its amplitude.
         """
-        if not self._staged:
+        if not self._somebody_staged:
             return
-        staged, self._staged = self._staged, []
-        due: list[int] = []
-        for connection in staged:
-            if connection.phase is Phase.STAGED:
-                due += self.barrier.stage(connection.slot)
-        self.lineup.expect(due)
-        index = -1
-        try:
-            for index, slot in enumerate(due):  # noqa: B007 - read below
-                driver = self.lineup.drivers[slot]
-                driver.phase = Phase.IDLE  # its reply may take the short way
-                self.send(driver, _GETFORCE)
-        except BaseException:
-            self._take_back(due, index)
-            raise
+        barrier, drivers = self.barrier, self.lineup.drivers
+        # The books of both sides are compared, not remembered: an exception
+        # from a signal handler may have ended us half-way before.
+        for slot, driver in enumerate(drivers):
+            if driver.phase is Phase.STAGED and barrier.stage_of(slot) is Stage.STAGING:
+                barrier.stage(slot)
+        barrier.commit()
+        for slot, driver in enumerate(drivers):
+            if driver.phase is Phase.STAGED and barrier.stage_of(slot) is Stage.ASKED:
+                try:
+                    self.lineup.expect([slot])
+                    self.send(driver, _GETFORCE)
+                    if driver.phase is Phase.STAGED:
+                        driver.phase = Phase.IDLE  # its reply may take the short way
+                except BaseException:
+                    self.drop(driver, INTERRUPTED)
+                    raise
+        self._somebody_staged = False
 
     def _handle(self, connection: Connection, event: ipi.Event) -> None:
         """Act on a message that was due."""
@@ -201,7 +204,7 @@ class Exchange(Links):
                 self.reply_times.add(self._now - self.barrier.latest_ask, 1)
         elif phase is Phase.STAGING:
             connection.phase = Phase.STAGED
-            self._staged.append(connection)
+            self._somebody_staged = True
         elif phase is Phase.CHECKING:
             self._patience.forget(connection)
             connection.wants_init = event == ipi.NEEDINIT
@@ -229,51 +232,55 @@ class Exchange(Links):
         self._commit_staged()  # an exception may have come between
         if not self.lined_up:
             lineup.form(barrier.ids, self.roster.bound, self.roster.generation)
-        slots = barrier.ask(now)
+        slots = barrier.unasked()
         if not slots:
             return
-        lineup.fill(barrier.fields)
-        if barrier.two_phase:
-            for slot in slots:
-                lineup.drivers[slot].phase = Phase.STAGING
-        else:
-            lineup.expect(slots)
-        self._send_requests(slots)
-
-    def _send_requests(self, slots: Sequence[int]) -> None:
-        """Send each slot its request; afterwards it was asked, or its driver is dropped."""
-        lineup, whole = self.lineup, ipi.REQUEST_LENGTH
-        requests = lineup.requests
         sent: list[int] = []
-        index = 0
         try:
-            if not self._backlogged and len(slots) == len(requests):
-                try:  # noqa: SIM105 - suppress() costs as much as two replies
-                    # The loop of the usual step runs in C; `sent` tells how far it came.
-                    sent.extend(map(operator.call, lineup.sends, requests))
-                except OSError:
-                    pass  # the one after `sent` is tried again below
-                if sent.count(whole) == len(slots):
-                    return
-            for index, slot in enumerate(slots):
-                done = sent[index] if index < len(sent) else 0
-                if done != whole:
-                    self.send(lineup.drivers[slot], requests[slot][done:])
+            barrier.ask(now)
+            lineup.fill(barrier.fields)
+            if barrier.two_phase:
+                for slot in slots:
+                    lineup.drivers[slot].phase = Phase.STAGING
+            else:
+                lineup.expect(slots)
+            self._send_requests(slots, sent)
         except BaseException:
-            self._take_back(slots, max(index, len(sent)))
-            for slot, done in zip(slots[index:], sent[index:], strict=False):
-                if done != whole:
-                    self.drop(lineup.drivers[slot], INTERRUPTED)
+            self._take_back(slots, sent)
             raise
 
-    def _take_back(self, slots: Sequence[int], doubtful: int) -> None:
-        """Note that the slots behind position `doubtful` were not asked; of that one nobody knows."""
-        for slot in slots[doubtful + 1 :]:
-            self.barrier.lose(slot)
-            self.lineup.sizes[slot] = -1
-            self.lineup.drivers[slot].phase = Phase.IDLE
-        for slot in slots[doubtful : doubtful + 1]:
-            self.drop(self.lineup.drivers[slot], INTERRUPTED)
+    def _send_requests(self, slots: Sequence[int], sent: list[int]) -> None:
+        """Send each slot its request, noting in `sent` how many bytes of each have gone or wait to go."""
+        lineup, whole = self.lineup, ipi.REQUEST_LENGTH
+        requests = lineup.requests
+        if not self._backlogged and len(slots) == len(requests):
+            try:  # noqa: SIM105 - suppress() costs as much as two replies
+                # The loop of the usual step runs in C; `sent` tells how far it came.
+                sent.extend(map(operator.call, lineup.sends, requests))
+            except OSError:
+                pass  # the one after `sent` is tried again below
+            if sent.count(whole) == len(slots):
+                return
+            for index, done in enumerate(sent):
+                if done != whole:
+                    self.send(lineup.drivers[slots[index]], requests[slots[index]][done:])
+                    sent[index] = whole
+        for slot in slots[len(sent) :]:
+            self.send(lineup.drivers[slot], requests[slot])
+            sent.append(whole)
+
+    def _take_back(self, slots: Sequence[int], sent: list[int]) -> None:
+        """After an exception: drop who may have got a part of its request, note who was not asked."""
+        for index, slot in enumerate(slots):
+            driver = self.lineup.drivers[slot]
+            if index > len(sent):
+                self.barrier.lose(slot)
+                if slot < len(self.lineup.sizes):
+                    self.lineup.sizes[slot] = -1
+                if driver.phase is Phase.STAGING:
+                    driver.phase = Phase.IDLE
+            elif index == len(sent) or sent[index] != ipi.REQUEST_LENGTH:
+                self.drop(driver, INTERRUPTED)
 
     # -- time --------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -15,7 +14,6 @@ from mxl_sockets import mpi
 from mxl_sockets._access import parse_allowed
 from mxl_sockets._coupling import Coupling
 from mxl_sockets._listen import Address, adopt, listen_tcp, listen_unix, unix_path
-from mxl_sockets._loop import LONGEST_WAIT
 from mxl_sockets._roster import Roster
 from mxl_sockets._settings import HubSettings
 from mxl_sockets.errors import ForeignProcessError, HubStopped
@@ -23,7 +21,7 @@ from mxl_sockets.status import HubStatus, ReplyTimes
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Self
 
     from mxl_sockets._connection import Connection
@@ -58,9 +56,11 @@ class HubLifecycle:
     ) -> None:
         self.timeout = timeout
         self.latency = latency
+        # Empty means none, so that a program may pass on an option that was not given.
+        unixsocket = unixsocket or None
         self.unixsocket_path = None if unixsocket is None else unix_path(unixsocket)
         self._owner = os.getpid()
-        self._step_lock = threading.Lock()
+        self._no_hub = threading.Lock()
         self._lineup: tuple[int, ...] = ()
         self._address: Address | None = None
         self._roster: Roster[Connection] = Roster(resume=resume, match=match)
@@ -104,7 +104,8 @@ class HubLifecycle:
 
     def status(self) -> HubStatus:
         """Return who is bound, who waits, who is late and what went wrong last."""
-        with self._locked() as coupling:
+        with self._held():
+            coupling = self._coupling
             roster = self._roster
             if coupling is None:
                 return HubStatus(None, {}, sorted(roster.expected), [], {}, False, 0, 0, None, ReplyTimes())
@@ -139,8 +140,9 @@ class HubLifecycle:
         wait : float
             Seconds at the most; the call returns as soon as all have ended.
         """
-        with self._locked() as coupling:
-            if coupling is not None and not coupling.stopping:
+        with self._held():
+            coupling = self._running()
+            if coupling is not None:
                 logger.info(
                     "stopping %d drivers: %s", len(coupling.exchange.connections), reason or "no reason given"
                 )
@@ -153,8 +155,9 @@ class HubLifecycle:
         nothing.
         """
         wait = max(2.0, 10 * self.latency)
-        with self._locked() as coupling:
-            if coupling is None or coupling.stopping:
+        with self._held():
+            coupling = self._running()
+            if coupling is None:
                 return
             try:
                 coupling.interrupt(time.monotonic() + wait)
@@ -174,53 +177,35 @@ class HubLifecycle:
             self.stop()
 
     def _deadline(self, timeout: float | None) -> float:
-        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        # float(): a numpy scalar would make the clock as coarse as itself.
+        deadline = time.monotonic() + float(self.timeout if timeout is None else timeout)
         if math.isnan(deadline):
             raise ValueError(f"a timeout is a number of seconds, not {timeout}")
         return deadline
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[Coupling | None]:
-        """Give access to the coupling; None on a rank without a hub."""
-        self._check_process()
-        if self._coupling is None:
-            yield None
-            return
-        with self._coupling.lock:
-            yield self._coupling
+    def _held(self) -> threading.Lock:
+        """Return the lock to hold while the coupling is touched.
 
-    def _begin_step(self, deadline: float) -> Coupling | None:
-        """Take the hub for a step of this thread; None if that is not possible in time.
-
-        Not a context manager: in a step of one molecule that would cost as
-        much as the numpy work. `_end_step` has to follow.
+        Taken with a plain ``with``, which an exception from a signal handler
+        cannot come between, as it can in a context manager of our own.
         """
         self._check_process()
+        return self._no_hub if self._coupling is None else self._coupling.lock
+
+    def _running(self) -> Coupling | None:
+        """Return the coupling; None on a rank without a hub and once stopped. The lock is held."""
         coupling = self._coupling
-        if coupling is None:
+        return None if coupling is None or coupling.stopping else coupling
+
+    def _take_turn(self, deadline: float) -> Coupling | None:
+        """Return the coupling for a step of this thread; None if that is not possible in time."""
+        coupling = self._running()
+        if coupling is None or not coupling.loop.take_turn(deadline):
             return None
-        if not self._step_lock.acquire(blocking=False):
-            while not self._step_lock.acquire(timeout=self._patience(deadline)):
-                if time.monotonic() >= deadline:
-                    return None
-        try:
-            coupling.lock.acquire()
-        except BaseException:  # a signal handler's exception, while another thread had it
-            self._step_lock.release()
-            raise
         if coupling.stopping:
-            self._end_step(coupling)
+            coupling.loop.give_turn()
             return None
         return coupling
-
-    def _end_step(self, coupling: Coupling) -> None:
-        """Let other threads have the hub."""
-        coupling.lock.release()
-        self._step_lock.release()
-
-    @staticmethod
-    def _patience(deadline: float) -> float:
-        return min(LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
 
     def _check_running(self) -> None:
         if self._coupling is None or self._coupling.stopping:

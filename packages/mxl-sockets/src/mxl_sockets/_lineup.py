@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from mxl_sockets._barrier import Stage
 from mxl_sockets._replies import ReplyBlock
 from mxl_sockets._requests import RequestBlock
 from wireframe import ipi
@@ -105,6 +106,7 @@ class LineUp:
         # In place: the list is in use while events are handled.
         if len(slots) == len(self.sizes):
             self.sizes[:] = [0] * len(slots)
+            self.unsettled = 0
         else:
             for slot in slots:
                 self.sizes[slot] = 0
@@ -129,18 +131,23 @@ class LineUp:
         iterable of (Connection, bytes)
             Drivers that sent less or more than one whole reply, and what.
         """
-        if self.unsettled == len(barrier.ids):
+        # An exception from a signal handler may have ended us before: then the
+        # barrier has what the books below still show as open.
+        if self.unsettled == len(barrier.ids) and not barrier.complete:
             replies = self._reply_block.read_all(self.sizes, max_extra)
             if replies is not None:
                 barrier.answer_all(*replies)
-                self.sizes[:] = [-1] * len(self.sizes)
-                self.unsettled = 0
-                return ()
-        return [
+        if barrier.complete:
+            self.sizes[:] = [-1] * len(self.sizes)
+            self.unsettled = 0
+            return ()
+        odd = [
             (driver, data)
             for driver, size in zip(self.drivers, self.sizes, strict=True)
             if size > 0 and (data := self.settle_one(driver, barrier, max_extra)) is not None
         ]
+        self.unsettled = sum(size > 0 for size in self.sizes)
+        return odd
 
     def settle_one(self, driver: Connection, barrier: Barrier, max_extra: int) -> bytes | None:
         """Hand the reply of one driver to the barrier, if one is in.
@@ -155,11 +162,10 @@ class LineUp:
         size = self.sizes[slot]
         if size <= 0:
             return None
-        self.sizes[slot] = -1
-        self.unsettled -= 1
         row = self._reply_block.rows[slot]
         reply = ipi.split_reply(row, size, max_extra)
-        if reply is None:
-            return bytes(row[:size])
-        barrier.answer(slot, *reply)
-        return None
+        if reply is not None and barrier.stage_of(slot) is Stage.ASKED:
+            barrier.answer(slot, *reply)
+        self.sizes[slot] = -1
+        self.unsettled -= 1
+        return bytes(row[:size]) if reply is None else None

@@ -147,6 +147,8 @@ def listen_tcp(host: str | None, port: int, *, endpoint: int | None = None) -> L
     ValueError
         `port` is not a port number.
     """
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"a port is an integer, not {port!r}")
     if not 0 <= port <= MAX_PORT:  # the resolver would take it modulo 65536
         raise ValueError(f"a port is a number from 0 to {MAX_PORT}, not {port}")
     wanted = "127.0.0.1" if host is None else host or "0.0.0.0"  # noqa: S104 - asked for by the user

@@ -50,6 +50,8 @@ class Loop:
         self._leading = False
         self._inside = 0
         self._waiting = 0
+        #: The thread whose step it is.
+        self._stepper: int | None = None
 
     def run_until(self, done: Callable[[], bool], deadline: float) -> bool:
         """Move bytes until `done` or the deadline; the lock is held.
@@ -97,6 +99,26 @@ class Loop:
             self._inside -= 1
             if self._waiting:
                 self._changed.notify_all()
+
+    def take_turn(self, deadline: float) -> bool:
+        """Let this thread make a step, or say that there is no turn before the deadline; the lock is held.
+
+        A thread that was interrupted in its turn still has it.
+        """
+        me = threading.get_ident()
+        while self._stepper is not None and self._stepper != me:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self._wait(remaining)
+        self._stepper = me
+        return True
+
+    def give_turn(self) -> None:
+        """Let other threads make steps; the lock is held."""
+        self._stepper = None
+        if self._waiting:
+            self._changed.notify_all()
 
     def look(self) -> None:
         """Handle what has arrived; wait for nothing. The lock is held."""

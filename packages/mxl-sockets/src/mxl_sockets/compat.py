@@ -1,7 +1,7 @@
-"""The seed's helpers under the seed's names, for programs that import them.
+"""Helpers of `maxwelllink.sockets`, under their names there, for programs that import them.
 
 Each is a short way to a codec of `wireframe` over a *blocking* socket. New code
-wants `Driver`, or the codec itself. Compared with the seed they make the whole
+wants `Driver`, or the codec itself. Compared with the originals they make the whole
 message before they send it, in one piece, and refuse lengths no peer means.
 """
 
@@ -98,7 +98,7 @@ class _SocketClosed(ConnectionError):
 
 @dataclass
 class _ClientState:
-    """One driver connection, as the seed's hub kept it; plain data."""
+    """One driver connection, as the original hub kept it; plain data."""
 
     sock: socket.socket | None
     address: str
@@ -196,7 +196,7 @@ def _recv_posdata(
 def _send_force_ready(
     sock: socket.socket,
     energy_ha: float,
-    forces_Nx3_ha_per_bohr: ArrayLike,  # noqa: N803 - the seed's name
+    forces_Nx3_ha_per_bohr: ArrayLike,  # noqa: N803 - the original's name
     virial_3x3_ha: ArrayLike,
     more: Buffer = b"",
 ) -> None:

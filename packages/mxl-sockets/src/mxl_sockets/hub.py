@@ -119,12 +119,12 @@ class SocketHub(HubLifecycle):
         TypeError, ValueError
             The id is not a 32-bit number, or is registered already.
         """
-        with self._locked():
+        with self._held():
             self._roster.register(molecule_id)
 
     def register_molecule_return_id(self) -> int:
         """Reserve the smallest free molecule id and return it."""
-        with self._locked():
+        with self._held():
             return self._roster.register_next()
 
     def add_endpoint(
@@ -149,8 +149,9 @@ class SocketHub(HubLifecycle):
             The id is not an integer.
         """
         checked_id(molecule_id)
-        with self._locked() as coupling:
-            if coupling is None or coupling.stopping:
+        with self._held():
+            coupling = self._running()
+            if coupling is None:
                 return None
             listener = (
                 listen_tcp(host, port, endpoint=molecule_id)
@@ -171,8 +172,9 @@ class SocketHub(HubLifecycle):
         require_init : bool
             Count only drivers that have their INIT.
         """
-        with self._locked() as coupling:
-            if coupling is None or coupling.stopping:
+        with self._held():
+            coupling = self._running()
+            if coupling is None:
                 return False
             coupling.loop.look()
             ids = list(molecule_ids)
@@ -211,8 +213,9 @@ class SocketHub(HubLifecycle):
             parameters cannot be JSON; nothing was sent then.
         """
         ids = tuple(init_payloads)
-        with self._locked() as coupling:
-            if coupling is None or coupling.stopping:
+        with self._held():
+            coupling = self._running()
+            if coupling is None:
                 return False
             self._roster.remember(init_payloads)
             coupling.loop.look()
@@ -258,24 +261,27 @@ class SocketHub(HubLifecycle):
             nothing is frozen then.
         """
         deadline = self._deadline(timeout)
-        coupling = self._begin_step(deadline)
-        if coupling is None:
-            return {}
-        try:
-            coupling.loop.look()
-            if coupling.exchange.paused or not requests:
+        with self._held():
+            coupling = self._take_turn(deadline)
+            if coupling is None:
                 return {}
-            fields = None if coupling.barrier.frozen else fields_of_requests(requests)
-            ids = tuple(requests)
-            if not coupling.exchange.lineup.stands(ids, self._roster.generation):
-                for one in self._roster.missing(ids):
-                    self._roster.remember_init(one, requests[one].get("init"))
-            # Nothing is frozen before everything has proved to be good.
-            if fields is not None:
-                coupling.barrier.freeze(ids, fields)
-            result = coupling.attempt(deadline)
-        finally:
-            self._end_step(coupling)
+            try:
+                if coupling.exchange.paused or not requests:
+                    return {}
+                fields = None if coupling.barrier.frozen else fields_of_requests(requests)
+                ids = tuple(requests)
+                if not coupling.exchange.lineup.stands(ids, self._roster.generation):
+                    for one in self._roster.missing(ids):
+                        self._roster.remember_init(one, requests[one].get("init"))
+                # Nothing is frozen before everything has proved to be good.
+                if fields is not None:
+                    coupling.barrier.freeze(ids, fields)
+                coupling.loop.look()
+                if self.paused:
+                    return {}
+                result = coupling.attempt(deadline)
+            finally:
+                coupling.loop.give_turn()
         if result is None:
             return {}
         rows = amplitudes_of(result.amplitudes)
@@ -314,27 +320,28 @@ class SocketHub(HubLifecycle):
             The hub is stopped, or this rank has none.
         """
         deadline = self._deadline(timeout)
-        coupling = self._begin_step(deadline)
-        if coupling is None:
-            self._check_running()
-            raise StepTimeout({}, [])  # another thread's step takes all the time
-        try:
-            if not self._lineup:
-                raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
-            barrier, block = coupling.barrier, fields_of_array(fields, len(self._lineup))
-            if not barrier.frozen:
-                barrier.freeze(self._lineup, block)
-            elif barrier.ids != self._lineup or barrier.fields != block:
-                raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
-            coupling.loop.look()
-            while (result := coupling.attempt(deadline)) is None:
-                open_ids = [barrier.ids[slot] for slot in barrier.unanswered()]
-                if not coupling.bind(open_ids, deadline) or time.monotonic() >= deadline:
-                    if coupling.stopping:
-                        raise HubStopped("the hub was stopped during the step")
-                    raise StepTimeout(barrier.late(time.monotonic()), self._roster.missing(open_ids))
+        with self._held():
+            coupling = self._take_turn(deadline)
+            if coupling is None:
+                self._check_running()
+                raise StepTimeout({}, [])  # another thread's step takes all the time
+            try:
+                if not self._lineup:
+                    raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
+                barrier, block = coupling.barrier, fields_of_array(fields, len(self._lineup))
+                if not barrier.frozen:
+                    barrier.freeze(self._lineup, block)
+                elif barrier.ids != self._lineup or barrier.fields != block:
+                    raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
                 coupling.loop.look()
-            coupling.exchange.paused = bool(self._roster.missing(self._lineup))
-        finally:
-            self._end_step(coupling)
+                while (result := coupling.attempt(deadline)) is None:
+                    open_ids = [barrier.ids[slot] for slot in barrier.unanswered()]
+                    if not coupling.bind(open_ids, deadline) or time.monotonic() >= deadline:
+                        if coupling.stopping:
+                            raise HubStopped("the hub was stopped during the step")
+                        raise StepTimeout(barrier.late(time.monotonic()), self._roster.missing(open_ids))
+                    coupling.loop.look()
+                coupling.exchange.paused = bool(self._roster.missing(self._lineup))
+            finally:
+                coupling.loop.give_turn()
         return amplitudes_of(result.amplitudes)
