@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_reach_programs() -> Iterator[None]:
+    """Let programs that tests start be interrupted, also if the tests run as a job in the background.
+
+    A shell starts such a job with SIGINT ignored, and ignored signals are inherited.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture(scope="session")

@@ -22,18 +22,21 @@ CORE = "wireframe"
 # The one module of the core that may do I/O (a file or a directory of that name), and who may import it.
 CORE_IO = "json_socket"
 
-# The standard library that touches sockets, files, processes, threads, clocks or logs.
-# fmt: off
-IO_MODULES = frozenset({
-    "_socket", "_thread", "asyncio", "atexit", "builtins", "concurrent", "ctypes", "datetime", "fcntl",
-    "fileinput", "ftplib", "glob", "http", "imaplib", "io", "logging", "mmap", "msvcrt",
-    "multiprocessing", "nt", "ntpath", "os", "pathlib", "pickle", "platform", "poplib", "posix", "posixpath",
-    "queue", "sched", "select", "selectors", "shelve", "shutil", "signal", "smtplib", "socket",
-    "socketserver", "sqlite3", "ssl", "subprocess", "syslog", "tempfile", "termios", "threading", "time",
-    "tty", "urllib", "webbrowser", "winreg", "xmlrpc",
-})
-# fmt: on
-IO_BUILTINS = frozenset({"open", "print", "input", "breakpoint"})
+# All of the standard library that the codecs may use: what computes, and touches no socket, file, process,
+# thread, clock, log or chance. Anything else has to be asked for here.
+CODEC_MODULES = frozenset({
+    "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "enum", "functools", "itertools",
+    "json", "math", "operator", "struct", "sys", "types", "typing", "zlib",
+})  # fmt: skip
+# Of sys, which also holds the standard streams and all imported modules.
+SYS_NAMES = frozenset({"byteorder", "maxsize"})
+# Of the builtins.
+BARRED_BUILTINS = frozenset({
+    "__builtins__", "__import__", "breakpoint", "compile", "eval", "exec", "input", "open", "print",
+})  # fmt: skip
+
+# Who may import modules whose names it does not know: the command line, which is given the user's model.
+IMPORTS_BY_VARIABLE = frozenset({"mxl_sockets/__main__.py"})
 
 # Seen by type checkers, which bring it along; never imported when the program runs.
 TYPING_ONLY = frozenset({"typing_extensions"})
@@ -130,22 +133,66 @@ def violations_in_file(package: Package, file: Path) -> Iterator[str]:
     for found in imports_in(tree, ".".join(parts[:-1])):
         top = found.name.partition(".")[0]
         where = f"{place.as_posix()}:{found.line}"
-        if top == package.module:
-            is_face = place.name == "__init__.py" and len(parts) == 2
-            if pure and not is_face and found.name.split(".")[1:2] == [CORE_IO]:
-                yield f"{where}: a codec imports {CORE_IO}"
-        elif top in sys.stdlib_module_names:
-            if pure and top in IO_MODULES:
-                yield f"{where}: I/O module {top} outside {CORE_IO}"
+        if top == package.module or top in sys.stdlib_module_names:
+            pass  # only the codecs, below, may not have all of it
         elif top in package.optional:
             if found.when == "at once":
                 yield f"{where}: extra {top} imported outside a function"
         elif top not in package.required and not (top in TYPING_ONLY and found.when == "never"):
             yield f"{where}: undeclared import of {top}"
     if pure:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IO_BUILTINS:
-                yield f"{place.as_posix()}:{node.lineno}: {node.func.id}() outside {CORE_IO}"
+        own = {each.stem for each in package.source.iterdir()} - {CORE_IO, "__init__"}
+        is_face = parts == (CORE, "__init__")
+        for line, complaint in violations_of_codec(tree, ".".join(parts[:-1]), own, is_face=is_face):
+            yield f"{place.as_posix()}:{line}: {complaint}"
+    elif place.as_posix() not in IMPORTS_BY_VARIABLE:
+        for line in imports_by_variable(tree):
+            yield f"{place.as_posix()}:{line}: import by a variable"
+
+
+def violations_of_codec(
+    tree: ast.Module, parent: str, own: set[str], *, is_face: bool
+) -> Iterator[tuple[int, str]]:
+    """What a module outside of the one I/O module may not do; ``own`` are the core's other modules.
+
+    The package itself, its face, holds the I/O module, and sys holds everything. So both are used by their
+    harmless attributes only.
+    """
+    members = {"sys": SYS_NAMES} if is_face else {"sys": SYS_NAMES, CORE: own}
+    for found in imports_in(tree, parent):
+        top, *rest = found.name.split(".")
+        if top in sys.stdlib_module_names and top not in CODEC_MODULES:
+            yield found.line, f"standard module {top} outside {CORE_IO}"
+        elif found.name != "sys" and top in members and not members[top].issuperset(rest[:1] or ["*"]):
+            yield found.line, f"a codec imports {found.name}"
+    bases = set()
+    for node in ast.walk(tree):  # breadth first: an attribute comes before its base
+        match node:
+            case ast.Import(names=names) if any(each.name == "sys" and each.asname for each in names):
+                yield node.lineno, "sys under another name"
+            case ast.Attribute(value=ast.Name(id=name) as base, attr=attribute) if name in members:
+                bases.add(base)
+                if attribute not in members[name]:
+                    yield node.lineno, f"{name}.{attribute} outside {CORE_IO}"
+            case ast.Name(id=name) if name in BARRED_BUILTINS or (name in members and node not in bases):
+                yield node.lineno, f"{name} outside {CORE_IO}"
+
+
+def imports_by_variable(tree: ast.Module) -> Iterator[int]:
+    """Lines that import what the source does not name."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(), *_],
+            ):
+                pass  # seen by its name
+            case ast.Call(
+                func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module")
+            ):
+                yield node.lineno
+            case ast.ImportFrom(module="importlib", names=names) if any(each.asname for each in names):
+                yield node.lineno
 
 
 def violations(root: Path) -> list[str]:
@@ -205,12 +252,14 @@ def toy(tmp_path: Path) -> Path:
 
 ALLOWED = {
     "wireframe/__init__.py": "from wireframe.json_socket import Socket",
-    "wireframe/errors.py": "import struct, json\nfrom . import _buffer",
+    "wireframe/errors.py": "import struct, json, sys\nfrom . import _buffer\nsys.byteorder",
     "wireframe/ipi/_decode.py": "from .. import errors\nfrom ..errors import FrameError",
     "wireframe/json_socket.py": "import socket, selectors, time, logging",
     "wireframe/json_socket/_serve.py": "import threading\nfrom wireframe.json_socket import _wire",
     "wireframe/_buffer.py": "if TYPE_CHECKING:\n    from typing_extensions import Buffer",
     "left_hand/hub.py": "import socket, wireframe.ipi, numpy as np, zmq\nfrom left_hand import _client",
+    "wireframe/lenjson.py": "import wireframe.errors\nwireframe.errors",
+    "left_hand/model.py": "import importlib\nimportlib.import_module('left_hand.hub')",
     "left_hand/mpi.py": "def world():\n    from mpi4py import MPI\n    return MPI.COMM_WORLD",
 }
 
@@ -249,35 +298,89 @@ PLANTED = {
     "codec uses the I/O module": (
         "wireframe/a.py",
         "from wireframe import json_socket",
-        "a codec imports json_socket",
+        "a codec imports wireframe.json_socket",
     ),
     "codec uses it, relative": (
         "wireframe/ipi/a.py",
         "from ..json_socket import Socket",
-        "a codec imports json_socket",
+        "a codec imports wireframe.json_socket.Socket",
     ),
-    "codec opens a file": ("wireframe/a.py", "open('x')", "open() outside json_socket"),
-    "codec prints": ("wireframe/ipi/a.py", "def f():\n    print('x')", "print() outside json_socket"),
+    "codec uses it, dotted": (
+        "wireframe/a.py",
+        "import wireframe.json_socket",
+        "a codec imports wireframe.json_socket",
+    ),
+    "codec uses it, by the face": (
+        "wireframe/a.py",
+        "from wireframe import Socket",
+        "a codec imports wireframe.Socket",
+    ),
+    "codec uses it, by all of the face": ("wireframe/a.py", "from . import *", "a codec imports wireframe.*"),
+    "codec uses the face": ("wireframe/a.py", "import wireframe as w", "a codec imports wireframe"),
+    "codec uses it, as attribute": (
+        "wireframe/a.py",
+        "import wireframe.a\nwireframe.Socket",
+        "wireframe.Socket outside json_socket",
+    ),
+    "codec uses it, by text": (
+        "wireframe/a.py",
+        "import wireframe.a\ngetattr(wireframe, 'Socket')",
+        "wireframe outside json_socket",
+    ),
+    "codec opens a file": ("wireframe/a.py", "open('x')", "open outside json_socket"),
+    "codec prints": ("wireframe/ipi/a.py", "def f():\n    print('x')", "print outside json_socket"),
+    "codec passes print on": ("wireframe/a.py", "show = print", "print outside json_socket"),
+    "codec writes to a stream": (
+        "wireframe/a.py",
+        "import sys\nsys.stdout.write('x')",
+        "sys.stdout outside json_socket",
+    ),
+    "codec takes a stream": ("wireframe/a.py", "from sys import stderr", "a codec imports sys.stderr"),
+    "codec hides sys": ("wireframe/a.py", "import sys as s\ns.stdout.write('x')", "sys under another name"),
+    "codec makes an identifier": ("wireframe/a.py", "import uuid\nuuid.uuid1()", "standard module uuid"),
+    "codec prints a traceback": (
+        "wireframe/a.py",
+        "import traceback\ntraceback.print_exc()",
+        "standard module traceback",
+    ),
+    "codec imports by a variable": (
+        "wireframe/a.py",
+        "import importlib\ndef f(name):\n    return importlib.import_module(name)",
+        "standard module importlib",
+    ),
+    "codec imports by a variable, builtin": (
+        "wireframe/a.py",
+        "def f(name):\n    return __import__(name)",
+        "__import__ outside json_socket",
+    ),
+    "import by a variable": (
+        "right_hand/a.py",
+        "import importlib\nimportlib.import_module('left' + '_hand')",
+        "import by a variable",
+    ),
+    "import by a variable, builtin": (
+        "right_hand/a.py",
+        "__import__('left' + '_hand')",
+        "import by a variable",
+    ),
+    "import function under another name": (
+        "right_hand/a.py",
+        "from importlib import import_module as f\nf('left_hand')",
+        "import by a variable",
+    ),
     **{
         f"codec imports {name}": (
             "wireframe/a.py",
             f"import {name}",
-            f"I/O module {name} outside json_socket",
+            f"standard module {name} outside json_socket",
         )
         for name in (
-            "socket",
-            "select",
-            "selectors",
-            "asyncio",
-            "threading",
-            "ssl",
-            "subprocess",
-            "os",
-            "logging",
+            *("socket", "select", "selectors", "asyncio", "threading", "ssl", "subprocess", "os", "logging"),
+            *("gzip", "zipfile", "tarfile", "linecache", "dbm", "wave", "pty", "getpass", "secrets"),
         )
     },
-    "codec reads the clock": ("wireframe/ipi/a.py", "from time import monotonic", "I/O module time"),
-    "codec, dotted": ("wireframe/a.py", "import os.path", "I/O module os"),
+    "codec reads the clock": ("wireframe/ipi/a.py", "from time import monotonic", "standard module time"),
+    "codec, dotted": ("wireframe/a.py", "import os.path", "standard module os"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import importlib.util
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,17 @@ def _load(name):
 
 
 drivers = _load("scripted_driver")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_reach_programs():
+    """Let programs that tests start be interrupted, also if the tests run as a job in the background.
+
+    A shell starts such a job with SIGINT ignored, and ignored signals are inherited.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import math
 import pickle
 import socket
 import struct
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -1323,3 +1324,52 @@ def test_a_forked_child_lets_go_of_every_descriptor(tmp_path, scripted, descript
     hub._owner = -1
     with hub:
         pass  # the child leaves the block that the parent entered: nothing to do
+
+
+# -- what is shared with other processes ---------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no UNIX sockets here")
+def test_of_hubs_that_find_the_same_dead_path_one_gets_it(tmp_path):
+    """Started at once by several processes, never two of them own the path."""
+    path = str(tmp_path / "hub")
+    script = """
+import sys
+from mxl_sockets import SocketHub
+sys.stdin.readline()
+try:
+    hub = SocketHub(unixsocket=sys.argv[1])
+except RuntimeError as error:
+    print("refused", flush=True)
+else:
+    print("owner", flush=True)
+sys.stdin.readline()
+"""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    command = [sys.executable, "-c", script, path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    programs = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    try:
+        for program in programs:
+            program.stdin.write("go\n")
+            program.stdin.flush()
+        said = sorted(program.stdout.readline().strip() for program in programs)
+        assert said == ["owner", "refused", "refused", "refused"]
+    finally:
+        for program in programs:
+            program.communicate("\n", timeout=10)
+
+
+def test_waiting_strangers_leave_descriptors_to_the_solver(make_hub, scripted, monkeypatch):
+    """Near the limit newcomers stay in the system's queue; they are taken in when there is room."""
+    hub = make_hub()
+    acceptor = hub._coupling.exchange.acceptor
+    monkeypatch.setattr(acceptor, "_last_descriptor", 0)
+    strangers = [scripted(hub) for _ in range(3)]
+    assert len(hub.status().waiting) == 1
+    assert acceptor.paused_until is not None
+    monkeypatch.setattr(acceptor, "_last_descriptor", sys.maxsize)
+    deadline = time.monotonic() + 5
+    while len(hub.status().waiting) < len(strangers):
+        assert time.monotonic() < deadline

@@ -309,6 +309,9 @@ def test_a_body_that_ten_digits_cannot_announce_is_refused():
         (np.array([{"a": np.int32(1)}, None]), b'[{"a": 1}, null]'),
         ({"x": (np.int8(1), np.ones(1))}, b'{"x": [1, [1.0]]}'),
         ({np.float64(2.5): 1}, b'{"2.5": 1}'),
+        (np.ma.array([1, 2], mask=[False, False]), b"[1, 2]"),
+        (np.ma.array([1.5, 2.5]), b"[1.5, 2.5]"),
+        (np.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")]), b"[[1, 2.5]]"),
     ],
     ids=repr,
 )
@@ -333,6 +336,58 @@ def test_arrays_and_scalars_are_carried_as_numbers_and_lists(value, body):
 def test_arrays_json_cannot_carry_are_refused_like_the_rest(value):
     with pytest.raises(TypeError):
         encode(value)
+
+
+TIMES = [
+    np.datetime64("2026-01-01T00:00:00.000000001", "ns"),
+    np.timedelta64(5, "ns"),
+    np.datetime64("NaT"),
+    np.array(["2026-01-01"], dtype="datetime64[ns]"),
+    np.array(["2026-01-01"], dtype="datetime64[D]"),
+    np.array([[1, 2]], dtype="timedelta64[ns]"),
+    np.array([], dtype="timedelta64[Y]"),
+    np.array([np.timedelta64(1, "ns")], dtype=object),
+    np.zeros(1, dtype=[("value", "f8"), ("inner", [("when", "M8[ns]", (2,))])]),
+]
+
+
+@pytest.mark.parametrize("value", TIMES, ids=repr)
+def test_times_are_refused_and_never_become_bare_numbers(value):
+    """Whatever their unit: of some units `tolist` makes integers, silently."""
+    with pytest.raises(TypeError):
+        encode({"when": [value]})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ma.masked,
+        np.ma.array([1.0, 2.0], mask=[False, True]),
+        np.ma.array([[1, 2], [3, 4]], mask=[[False, False], [True, False]]),
+        np.ma.masked_invalid([1.0, np.nan]),
+        np.ma.array(1, mask=True),
+        np.ma.array([(1, 2.5)], mask=[(False, True)], dtype=[("a", "i4"), ("b", "f8")]),
+    ],
+    ids=repr,
+)
+def test_masked_entries_are_refused_and_never_become_null(value):
+    with pytest.raises(TypeError):
+        encode({"x": [value]})
+
+
+def test_an_array_of_another_library_may_have_a_method_named_mask():
+    """As a Series of pandas does."""
+
+    class Series:
+        dtype = np.dtype("f8")
+
+        def mask(self):
+            raise AssertionError("nobody asked")
+
+        def tolist(self):
+            return [1.0, 2.0]
+
+    assert encode(Series()) == frame(b"[1.0, 2.0]")
 
 
 # Codecs that are plugged in.

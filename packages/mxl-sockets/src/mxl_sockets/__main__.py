@@ -208,7 +208,8 @@ def run_drive(options: argparse.Namespace) -> int:
 
 
 def _fail(code: int, error: Exception) -> int:
-    sys.stderr.write(f"mxl_sockets: {error}\n")
+    if sys.stderr is not None:  # closed by whoever started us
+        sys.stderr.write(f"mxl_sockets: {error}\n")
     return code
 
 

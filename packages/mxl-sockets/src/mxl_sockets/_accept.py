@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
@@ -28,10 +29,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Connections taken in one go: a flood of newcomers must not hold up a step.
-BATCH: Final = 128
+BATCH: Final = 32
+
+#: Descriptors left to the solver: strangers that wait may not take all of them.
+SPARE_DESCRIPTORS: Final = 64
 
 #: Seconds without accepting after the system said it has no room.
 PAUSE: Final = 0.1
+
+
+def _descriptor_limit() -> int:
+    """Return how many descriptors this process may have."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return sys.maxsize
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft, 2 * SPARE_DESCRIPTORS)
 
 
 class Acceptor:
@@ -55,6 +69,7 @@ class Acceptor:
         self._allowed = allowed
         self._quiet = quiet
         self._unix_peers = 0
+        self._last_descriptor = _descriptor_limit() - SPARE_DESCRIPTORS
 
     def add(self, listener: Listener) -> None:
         """Own and watch a listener."""
@@ -80,10 +95,15 @@ class Acceptor:
             except OSError as error:
                 peer = None
                 logger.debug("newcomer left at once: %s", error)
+            # Numbers are given lowest first: a high one says that the table is nearly full.
+            crowded = sock.fileno() >= self._last_descriptor
             if peer is None:
                 sock.close()
             else:
                 yield sock, peer, listener.endpoint
+            if crowded:
+                self._pause(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), now)
+                return
 
     def _admit(self, sock: socket.socket, name: tuple[str, int] | str, listener: Listener) -> str | None:
         """Name the peer, or refuse it."""

@@ -14,8 +14,12 @@ import os
 import socket
 import stat
 import sys
+import time
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Names of UNIX sockets that are not absolute paths are appended to this.
 UNIX_PREFIX: Final = os.sep + "tmp" + os.sep + "socketmxl_"
@@ -26,6 +30,10 @@ BACKLOG: Final = 16384
 
 #: Seconds a probe waits for a listener that may be dead.
 PROBE_TIMEOUT: Final = 0.25
+
+#: Seconds to wait for another hub that is opening a path in the same folder;
+#: longer than its probe.
+LOCK_TIMEOUT: Final = 1.0
 
 #: Seconds until a silent TCP peer is probed, between probes, and until
 #: unacknowledged data ends the connection: a vanished host is noticed within a minute.
@@ -198,7 +206,40 @@ def listen_unix(name: str, *, endpoint: int | None = None) -> Listener:
     path = unix_path(name)
     if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Windows
         raise OSError("this system has no UNIX sockets; use TCP on the loopback address")
-    _clear_path(path)
+    with _alone_in(Path(path).parent):
+        _clear_path(path)
+        return Listener(_bind_unix(path), path=path, endpoint=endpoint)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other hubs that start from opening paths in the same folder.
+
+    Of two that found the same dead socket, the slower one would remove what
+    the faster one has just made. The lock is advisory, on the folder itself,
+    so nothing is left behind; if somebody sits on it, we go on without.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (ImportError, OSError):  # another system; or bind will say what is wrong with the folder
+        yield
+        return
+    try:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(LOCK_TIMEOUT / 100)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _bind_unix(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if sys.platform == "linux":
@@ -211,10 +252,10 @@ def listen_unix(name: str, *, endpoint: int | None = None) -> Listener:
             raise type(error)(error.errno, f"cannot listen on {path}: {error.strerror}") from error
         Path(path).chmod(0o600)
         sock.listen(BACKLOG)
-        return Listener(sock, path=path, endpoint=endpoint)
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
 def _clear_path(path: str) -> None:

@@ -44,13 +44,29 @@ def _plain(value: Any) -> Any:
 
     Such objects are known by having both `dtype` and `tolist`; so numpy need
     not be there, and a memoryview or array.array stays refused like bytes.
+    Refused is also what `tolist` would change silently: some times become bare
+    numbers, depending on their unit, and masked entries become None.
     """
     if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        if _holds_times(value.dtype):
+            raise TypeError(f"times of type {value.dtype} have no JSON form, convert them to numbers or text")
+        # Elsewhere `mask` may be a method.
+        is_any_masked = getattr(getattr(value, "mask", None), "any", None)
+        if is_any_masked is not None and is_any_masked():
+            raise TypeError("masked entries have no JSON form, fill them first")
         plain = value.tolist()
         # Extended precision answers with itself: it has no plain equivalent.
         if type(plain) is not type(value):
             return plain
     raise TypeError(f"an object of type {type(value).__name__} has no JSON form")
+
+
+def _holds_times(dtype: Any) -> bool:
+    """Whether an array of this type, or a field of it, holds points in time or spans of it."""
+    fields = getattr(dtype, "fields", None) or {}
+    return getattr(dtype, "kind", "") in ("M", "m") or any(
+        _holds_times(field[0].base) for field in fields.values()
+    )
 
 
 _ENCODER: Final = json.JSONEncoder(default=_plain)
@@ -64,7 +80,8 @@ def encode(value: Any, *, dumps: Callable[[Any], str | bytes] | None = None) -> 
     value : JSON value
         None, bool, int, float, str, list, tuple, dict, and arrays and scalars
         that have `dtype` and `tolist` as numpy's do, at any depth. An array
-        becomes nested lists; float32 values are widened exactly. Keys of a
+        becomes nested lists; float32 values are widened exactly. Times
+        (datetime64, timedelta64) and masked entries are refused. Keys of a
         dict must be str, int, float, bool or None; numpy integers are refused
         as keys.
     dumps : callable, optional
