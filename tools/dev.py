@@ -87,6 +87,10 @@ def show_pyenv_versions(environment: dict[str, str]) -> None:
         match = re.fullmatch(r"3\.(\d+)\.\d+", version)
         return match is not None and (3, int(match[1])) >= OLDEST
 
+    # An empty HOME hides pyenv's own folder from it; its shims, or its programs, lie in there.
+    root = Path(pyenv).resolve().parents[1]
+    if not environment.get("PYENV_ROOT") and (root / "versions").is_dir():
+        environment["PYENV_ROOT"] = str(root)
     versions = [version for version in ask("versions", "--bare") if is_wanted(version)]
     prefixes = [prefix for version in versions for prefix in ask("prefix", version)]
     paths = [str(Path(prefix) / "bin") for prefix in prefixes]

@@ -90,7 +90,7 @@ def our_step(transport: str, molecules: int, folder: Path, *, array: bool) -> It
     where: dict[str, Any] = {"unixsocket": str(folder / "hub")} if transport == "unix" else {"port": 0}
     hub = SocketHub(timeout=BIND_TIMEOUT_S, max_waiting=molecules + 16, **where)
     bound = hub.address
-    address = bound if isinstance(bound, str) else "{}:{}".format(*bound)  # type: ignore[misc]
+    address = bound if isinstance(bound, str) else "{}:{}".format(*bound)  # type: ignore[misc]  # not None while it runs
     with hub_step(hub, address, molecules, array=array) as step:
         yield step
 

@@ -96,7 +96,9 @@ def parse_parameter(text: str) -> tuple[str, Any]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog="mxl_sockets", description="Couple molecules to a field solver.")
+    parser = argparse.ArgumentParser(
+        prog="python -m mxl_sockets", description="Couple molecules to a field solver."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     drive = commands.add_parser(

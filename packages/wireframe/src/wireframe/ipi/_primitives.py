@@ -65,7 +65,7 @@ def pack_reals(values: Iterable[float], what: str) -> bytes:
 def _memory_of(values: object) -> bytes | None:
     """Return the bytes of a buffer that is a block of reals, else None."""
     try:
-        view = memoryview(values)  # type: ignore[arg-type]
+        view = memoryview(values)  # type: ignore[arg-type]  # whether it is a buffer is the question
     except TypeError:
         return None
     return view.tobytes() if view.format in _BLOCK_FORMATS else None
@@ -79,7 +79,7 @@ def block_of(values: Buffer | Iterable[float], what: str, multiple: int) -> byte
         block = pack_reals(values, what)
     else:
         memory = _memory_of(values)
-        block = pack_reals(values, what) if memory is None else memory  # type: ignore[arg-type]
+        block = pack_reals(values, what) if memory is None else memory  # type: ignore[arg-type]  # no buffer: an iterable
     if len(block) % multiple:
         raise ValueError(f"{what} must be a multiple of {multiple // REAL} reals, got {len(block)} bytes")
     return block
