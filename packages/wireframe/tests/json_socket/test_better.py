@@ -112,6 +112,34 @@ def test_a_connection_that_does_not_come_about_ends_in_a_timeout(closing):
     assert caught.value.__notes__ == [f"while connecting to 127.0.0.1:{port}"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"max_connections": 0}, {"max_connections": -1}, {"max_size": -1}], ids=str
+)
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_limits_that_let_nothing_through_are_refused_at_once(role, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Socket(role, port=0, **options)
+
+
+def test_a_client_that_connects_to_itself_is_told_that_nobody_listens(new_client, monkeypatch):
+    """As happens when the system picks the very port that it is to reach."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    monkeypatch.setattr("wireframe.json_socket._address.tune", lambda sock: sock.bind(("127.0.0.1", port)))
+    with pytest.raises(ConnectionRefusedError, match="connected to itself"):
+        new_client(port).tcpcmd("question")
+
+
+def test_times_beyond_what_the_system_can_wait_for_are_fine(new_server, new_client, run):
+    server = new_server(timeout=1e10, header_timeout=1e10, frame_timeout=1e10)
+    for persistent in (False, True):
+        client = new_client(server, timeout=1e10, frame_timeout=1e300, persistent=persistent)
+        asking = run(client.tcpcmd, "question")
+        assert server.receive() == "question"
+        server.send("answer")
+        assert asking.result() == "answer"
+
+
 @pytest.mark.parametrize("options", [{"timeout": -1}, {"header_timeout": math.nan}, {"frame_timeout": -0.1}])
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_a_negative_time_is_refused(role, options):

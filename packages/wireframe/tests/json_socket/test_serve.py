@@ -72,6 +72,39 @@ def test_errors_are_answered_as_data_and_the_loop_goes_on(serving, message, kind
     assert client.tcpcmd({"command": "add", "x": 1, "y": 1}) == 2
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+def test_a_handler_whose_error_cannot_be_told_does_not_end_the_loop(new_server, new_client, run):
+    def fail():
+        raise Unspeakable
+
+    server = new_server()
+    run(server.serve, {"fail": fail, "add": lambda: 1})
+    client = new_client(server)
+    for _ in range(2):
+        error = client.tcpcmd({"command": "fail"})["error"]
+        assert error == {"type": "Unspeakable", "message": "(its text cannot be had: ValueError)"}
+    assert client.tcpcmd({"command": "add"}) == 1
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_a_handler_may_end_the_program_and_leaves_the_server_usable(new_server, new_client, end):
+    def leave():
+        raise end
+
+    server = new_server()
+    new_client(server).send({"command": "leave"})
+    with pytest.raises(end):
+        server.serve({"leave": leave})
+    new_client(server).send("next")
+    assert server.receive(timeout=20) == "next"
+
+
 def test_a_stop_word_without_a_handler_is_answered_ok_and_ends_the_loop(serving):
     server, client, running = serving
     assert client.tcpcmd({"command": "done"}) == "OK"

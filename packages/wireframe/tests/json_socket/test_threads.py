@@ -112,8 +112,9 @@ def test_a_connection_may_be_closed_while_its_long_message_waits_for_room(
     new_server, knock, receiving, eventually
 ):
     server = new_server(max_size=200_000)
-    knock(server, b"0000150000")
-    held = knock(server, encode(1) + b"0000150000")
+    knock(server, b"0000150000")  # the oldest always goes on, the two others have to share
+    knock(server, b"0000150000" + b"1" * 149_000)
+    held = knock(server, encode(1) + b"0000150000" + b"1" * 149_000)
     server.receive()
     waiting = receiving(server)
     (guest,) = [one for one in server._intake._guests if one.served]
@@ -264,6 +265,91 @@ def test_threads_that_start_and_stop_servers_leave_nothing_behind(run):
 
     for worker in [run(work) for _ in range(4)]:
         worker.result()
+
+
+@pytest.fixture
+def on_alarm():
+    """Have something done by a signal handler in this thread, soon."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def call(function):
+        signal.signal(signal.SIGALRM, lambda *_: function())
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+
+    yield call
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif("not hasattr(signal, 'setitimer')")
+def test_a_signal_handler_may_shut_down_the_server_its_thread_waits_in(new_server, on_alarm):
+    server = new_server()
+    on_alarm(server.shutdown)
+    with pytest.raises(SocketClosed):
+        server.receive(timeout=20)
+    assert server.server.fileno() == -1
+    server = new_server()
+    on_alarm(server.shutdown)
+    server.serve({})
+    assert server.server.fileno() == -1
+
+
+@pytest.mark.skipif("not hasattr(signal, 'setitimer')")
+def test_a_signal_handler_may_close_what_its_thread_waits_for(new_server, new_client, listener, on_alarm):
+    client = new_client(listener.port)
+    on_alarm(client.close)
+    with pytest.raises(SocketClosed):
+        client.tcpcmd(1, timeout=20)
+    server = new_server()
+    client = new_client(server)
+    client.send(1)
+    server.receive()
+
+    def hang_up_and_send():
+        server.close()
+        new_client(server).send(2)
+
+    on_alarm(hang_up_and_send)
+    assert server.receive(timeout=20) == 2
+    with pytest.raises(BrokenConnection):
+        client.receive()
+
+
+def test_an_interrupt_between_entering_and_waiting_locks_nobody_out(new_server, knock, run):
+    """The same thread may go on at once, others as soon as the interrupt is dealt with."""
+    server = new_server()
+    torn = server._intake.entered()
+    torn.__enter__()  # the interrupt comes here: nobody calls __exit__
+    knock(server, encode("same thread"))
+    assert server.receive() == "same thread"
+    with pytest.raises(RuntimeError, match="another thread"):
+        run(server.receive).result()
+    del torn  # its traceback held it
+    knock(server, encode("another thread"))
+    assert run(server.receive).result() == "another thread"
+
+
+def test_an_interrupt_in_the_middle_of_watching_leaves_the_server_usable(new_server, knock, monkeypatch):
+    """It may come when the system has been told and this side has not taken note."""
+    server = new_server()
+    guests = [knock(server, b"0000000001"), knock(server, b"0000000001")]
+    selector = type(server._intake._selector)
+    register = selector.register
+
+    def torn(self, *arguments):
+        register(self, *arguments)
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(selector, "register", torn)
+            with pytest.raises(KeyboardInterrupt):
+                server.receive(timeout=5)
+        with pytest.raises(TimeoutError):
+            server.receive(timeout=0.01)
+    for number, guest in enumerate(guests):
+        guest.send(b"%d" % number)
+        assert server.receive(timeout=5) == number
 
 
 @pytest.mark.skipif("not hasattr(signal, 'setitimer')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import math
 import os
@@ -20,6 +21,9 @@ Candidate: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 #: Connections the kernel completes before `accept`. The original asks for one,
 #: so that its fourth simultaneous client waits a second or more.
 BACKLOG: Final = 128
+
+#: Seconds, 11 days. Systems count a wait in milliseconds of 32 bits.
+LONGEST_WAIT: Final = 1_000_000.0
 
 #: Liveness of a connection on which nothing moves: first probe after 30 s,
 #: then every 10 s, dead after three. Names that a system lacks are left out.
@@ -142,10 +146,25 @@ def _connect_one(family: socket.AddressFamily, sockaddr: tuple[Any, ...], deadli
         tune(sock)
         sock.settimeout(remaining(deadline))
         sock.connect(sockaddr)
+        if _met_itself(sock):
+            text = "connected to itself, nobody listens"
+            raise ConnectionRefusedError(errno.ECONNREFUSED, text)  # noqa: TRY301 - the way out closes it
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _met_itself(sock: socket.socket) -> bool:
+    """Whether both ends are this socket.
+
+    The system may pick for this end the very port of this machine that it is
+    to reach, and TCP allows that; a command would be answered by itself.
+    """
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:  # the peer is gone already, which shows later
+        return False
 
 
 def remaining(deadline: float) -> float | None:
@@ -153,11 +172,11 @@ def remaining(deadline: float) -> float | None:
 
     A deadline that has just passed leaves a millisecond: zero would mean "do
     not wait at all" and fail on a peer that is there. Callers look at the clock
-    themselves before they start to wait again.
+    themselves before they start to wait again. More than `LONGEST_WAIT` is cut.
     """
     if deadline == math.inf:
         return None
-    return max(deadline - time.monotonic(), 0.001)
+    return min(max(deadline - time.monotonic(), 0.001), LONGEST_WAIT)
 
 
 def is_allowed(peer: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:

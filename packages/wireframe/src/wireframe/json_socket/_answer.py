@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from wireframe.json_socket._drops import text_of
 from wireframe.lenjson import encode
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def answer(
         return encode(handler(**arguments), dumps=dumps)
     except Exception as error:  # noqa: BLE001 - whatever it is, the server lives on
         report(f"command {name!r}", error)
-        return _failure(type(error).__name__, str(error))
+        return _failure(type(error).__name__, text_of(error))
 
 
 def _failure(kind: str, text: str) -> bytes:

@@ -36,7 +36,7 @@ class Client:
         self._closed = False
         self._link: Link | None = None  # the conversation of send and receive
         self._links: set[Link] = set()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal may call `close` while this thread holds it
         self._exchange = threading.Lock()
 
     def send(self, host: str, port: int, frame: bytes) -> None:

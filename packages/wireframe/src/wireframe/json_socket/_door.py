@@ -28,6 +28,8 @@ class Door:
     ----------
     closed_until : float
         No connection is accepted before, on the monotonic clock.
+    watched : bool
+        The selector has the listening socket.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Door:
         self.closed_until = -math.inf
         self._drops = drops
         self._allow = allow
-        self._watched = False
+        self.watched = False
 
     def check(self) -> None:
         """Raise `SocketClosed` if somebody closed the listening socket."""
@@ -50,11 +52,11 @@ class Door:
     def watch(self, selector: selectors.BaseSelector, *, room: bool) -> None:
         """Watch the listening socket, or leave callers to the kernel's queue."""
         wanted = room and time.monotonic() >= self.closed_until
-        if wanted and not self._watched:
+        if wanted and not self.watched:
             selector.register(self.listener, selectors.EVENT_READ)
-        elif self._watched and not wanted:
+        elif self.watched and not wanted:
             selector.unregister(self.listener)
-        self._watched = wanted
+        self.watched = wanted
 
     def accept(self) -> tuple[socket.socket, str] | None:
         """Return a non-blocking connection and its peer's name, or None for now."""

@@ -38,6 +38,14 @@ class DroppedPeer:
     received: int
 
 
+def text_of(error: Exception) -> str:
+    """Return an exception's text, also of one that fails to say it."""
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 - a program's own exceptions may do anything
+        return f"(its text cannot be had: {type(failure).__name__})"
+
+
 class Drops:
     """The count and the latest cases; the exceptions themselves are not kept.
 
@@ -71,4 +79,5 @@ class Drops:
         if (host, cause) not in self._warned and len(self._warned) < WARNED:
             self._warned.add((host, cause))
             level = logging.WARNING
-        logger.log(level, "%s %s: %s: %s", verb, what, cause, error, exc_info=error if traceback else None)
+        text = text_of(error)
+        logger.log(level, "%s %s: %s: %s", verb, what, cause, text, exc_info=error if traceback else None)

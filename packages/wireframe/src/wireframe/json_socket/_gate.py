@@ -29,7 +29,10 @@ class Gate:
         self.bell.setblocking(False)
         self._button.setblocking(False)
         self.stopped = False
-        self._busy = threading.Lock()
+        # Reentrant, because a signal may call `stop` while this thread holds it,
+        # and only ever held by `with`, which no interrupt can tear apart.
+        self._guard = threading.RLock()
+        self._left = threading.Condition(self._guard)
         self._owner: int | None = None
 
     @property
@@ -41,21 +44,31 @@ class Gate:
     def entered(self, close: Callable[[], None]) -> Iterator[None]:
         """Be inside; on the way out of a stopped gate, call `close`.
 
+        A thread may come in once more, also after an interrupt that came
+        between entering and the body.
+
         Raises
         ------
         RuntimeError
             Another thread is inside.
         """
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError("another thread is receiving from this server")
-        self._owner = threading.get_ident()
+        me = threading.get_ident()
+        before: int | None = None
         try:
+            with self._guard:
+                if self._owner not in (None, me):
+                    raise RuntimeError("another thread is receiving from this server")
+                before, self._owner = self._owner, me
             yield
         finally:
-            if self.stopped:
-                close()
-            self._owner = None
-            self._busy.release()
+            if self._owner == me:
+                try:
+                    if self.stopped:
+                        close()
+                finally:
+                    with self._guard:
+                        self._owner = before
+                        self._left.notify_all()
 
     def check(self) -> None:
         """Raise `SocketClosed` after `stop`."""
@@ -78,25 +91,21 @@ class Gate:
         Returns when that has happened, or after `patience` seconds.
         """
         self.stopped = True
+        self.ring()  # also for this thread: a signal may have come while it waits
         if self.mine:
             return  # from a handler, or a signal: on its way out
-        self.ring()
-        if self._busy.acquire(timeout=patience):
-            close()
-            self._busy.release()
+        with self._guard:
+            if self._left.wait_for(lambda: self._owner is None, patience):
+                close()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
-        """Be inside for a moment if nobody else is; tells whether that worked."""
-        if self.mine:
-            yield True
-        elif self._busy.acquire(blocking=False):
-            try:
-                yield True
-            finally:
-                self._busy.release()
-        else:
-            yield False
+        """Be inside for a moment if nobody is; tells whether that worked.
+
+        Not even if this thread is: a signal may have come in the middle of things.
+        """
+        with self._guard:
+            yield self._owner is None
 
     def close(self) -> None:
         """Close the descriptors."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from wireframe.lenjson import Decoder
 
-#: Bytes. Frames up to this size are read as they come; the few longer ones
-#: that may be under way at once share a budget of one largest frame.
+#: Bytes. Frames up to this size are read as they come; the longer ones share a
+#: budget.
 SMALL_FRAME: Final = 64 << 10
 
 
@@ -35,14 +35,16 @@ class Guest(Link):
     served : int
         Messages taken from it.
     share : int
-        Bytes of the budget for long frames that it holds.
+        Bytes of a long frame that arrived, as far as the budget knows.
     held : bool
         Its long frame waits for the budget; it is not read from.
+    held_since : float
+        Since when, on the monotonic clock, if it is held.
     interest : int
         What the selector watches it for.
     """
 
-    __slots__ = ("held", "interest", "message", "outgoing", "served", "share", "since")
+    __slots__ = ("held", "held_since", "interest", "message", "outgoing", "served", "share", "since")
 
     def __init__(self, sock: socket.socket, decoder: Decoder, peer: str, now: float) -> None:
         super().__init__(sock, decoder, peer)
@@ -52,6 +54,7 @@ class Guest(Link):
         self.served = 0
         self.share = 0
         self.held = False
+        self.held_since = now
         self.interest = 0
 
     @property
@@ -69,6 +72,14 @@ class Guest(Link):
         """Bytes of the frame under way as far as its header is here, else 0."""
         buffered = self.decoder.buffered
         return self.decoder.needed + buffered if buffered >= HEADER_LENGTH else 0
+
+    def hold(self, now: float, *, held: bool) -> None:
+        """Stop or go on reading from it; its clock stands still in between."""
+        if held and not self.held:
+            self.held_since = now
+        elif self.held and not held:
+            self.since += now - self.held_since
+        self.held = held
 
     def advance(self, *, ended: bool = False) -> Exception | None:
         """Ask the decoder for a message.

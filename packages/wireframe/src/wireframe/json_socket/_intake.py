@@ -6,9 +6,10 @@ does not depend on how many peers announce how much.
 
 Strategy: `take` runs rounds of one `select` each. Connections are accepted as
 they come and read at once; each holds at most one complete message and is not
-read while it does. A frame beyond 64 KiB is read only when it fits into a
-budget of one largest frame that all such frames share. Deadlines are looked at
-after reading, and the time a server spends elsewhere counts for nobody.
+read while it does. Of the frames beyond 64 KiB the oldest is always read; all
+others share a budget of one largest frame by what arrived of them, and are not
+read while it is used up. Deadlines are looked at after reading, and the time a
+server spends elsewhere counts for nobody.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from wireframe.json_socket._door import Door
     from wireframe.json_socket._drops import Drops
     from wireframe.lenjson import Decoder
+
+#: Seconds a connection may say nothing before it has to give way to a new one
+#: when there are too many: well-behaved clients speak long before.
+GRACE: Final = 1.0
 
 #: Seconds. More than some systems can wait for at once is cut; waking is harmless.
 LONGEST_WAIT: Final = 3600.0
@@ -72,6 +77,7 @@ class Intake:
         self._selector = selectors.DefaultSelector()
         self.gate = Gate()
         self._selector.register(self.gate.bell, _READ)
+        self._torn = False  # somebody came out by an exception, or is inside
 
     def stop(self, patience: float) -> None:
         """Close everything; who is inside wakes, closes and raises `SocketClosed`.
@@ -85,7 +91,7 @@ class Intake:
         with self.gate.alone() as alone:
             if alone:
                 self._discard(guest)
-            else:  # the thread inside finds it closed and takes it out
+            else:  # who is inside finds it closed and takes it out
                 guest.closed = True
                 guest.wake()
                 self.gate.ring()
@@ -113,7 +119,20 @@ class Intake:
         """
         with self.gate.entered(self.close):
             self._check()
+            if self._torn:
+                self._watch_afresh()
+            self._torn = True
             yield
+            self._torn = False
+
+    def _watch_afresh(self) -> None:
+        """Forget what is watched, which an interrupt may have left half changed."""
+        self._selector.close()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self.gate.bell, _READ)
+        self._door.watched = False
+        for guest in self._guests:
+            guest.interest = 0
 
     def _check(self) -> None:
         self.gate.check()
@@ -182,6 +201,7 @@ class Intake:
         now = time.monotonic()
         for guest in self._guests:
             guest.since += now - self._left_at
+            guest.held_since += now - self._left_at
         self._left_at = now
 
     def _return(self, guest: Guest) -> None:
@@ -231,7 +251,7 @@ class Intake:
             elif key.data in self._guests:  # not dropped earlier in this round
                 if events & _WRITE:
                     self._write(key.data)
-                else:
+                elif not key.data.held:  # by another's read in this round
                     self._read(key.data)
         self._check()
         now = time.monotonic()
@@ -248,6 +268,9 @@ class Intake:
         deadline = min(deadline, *due, math.inf)
         if self._door.closed_until > now:
             deadline = min(deadline, self._door.closed_until)
+        if not self._has_room():  # then somebody may be outside, until somebody has been silent for long
+            grace = (one.since + GRACE for one in self._guests if one.idle)
+            deadline = min(deadline, *grace, math.inf)
         return max(0.0, deadline - now)
 
     def _watch(self, guest: Guest) -> None:
@@ -266,8 +289,13 @@ class Intake:
         return len(self._guests) < self._max_connections or self._dispensable() is not None
 
     def _dispensable(self) -> Guest | None:
-        """Who goes first when there are too many: strangers that say nothing, then the idle."""
-        idle = [guest for guest in self._guests if guest.idle]
+        """Who goes first when there are too many: strangers that say nothing, then the idle.
+
+        Nobody before `GRACE` is over; until then the new ones wait in the
+        system's queue.
+        """
+        now = time.monotonic()
+        idle = [guest for guest in self._guests if guest.idle and guest.since + GRACE <= now]
         silent = (guest for guest in idle if not guest.served)
         return next(silent, idle[0] if idle else None)
 
@@ -309,11 +337,12 @@ class Intake:
         failure = guest.advance(ended=ended)
         if failure is not None:
             self._drop(guest, failure, held)
-        elif guest.message is NEED_DATA:
-            if ended:
-                self._discard(guest)
-            else:
-                self._budget.admit(guest)
+        elif guest.message is not NEED_DATA:
+            self._budget.charge(guest, held, 0)  # counts until it is served
+        elif ended:
+            self._discard(guest)
+        else:
+            self._budget.charge(guest, held, guest.frame_size)
 
     def _write(self, guest: Guest) -> None:
         try:

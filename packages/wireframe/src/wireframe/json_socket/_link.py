@@ -51,7 +51,7 @@ class Link:
         self.closed = False
         self.outstanding = 0
         self.pid = os.getpid()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal may call `close` while this thread holds it
         self._users = 0
         self._started = math.inf
 

@@ -60,10 +60,11 @@ class Socket:
         Seconds a whole message may take from its first byte to its last, in
         either direction, and a connection to come about. None: without limit.
     max_size : int
-        Bytes of the longest message body to accept.
+        Bytes of the longest message body to accept. Unfinished bodies take at
+        most two times this in a server's memory, and 64 KiB per connection.
     max_connections : int
         Connections a server keeps at once. For a new one beyond it the oldest
-        that is silent gives way; if none is, the new one waits.
+        that was silent for a second gives way; if none was, the new one waits.
     persistent : bool
         Client: use one connection for all messages; only for servers that are
         known to read more than one, such as this class in `serve` or with
@@ -88,7 +89,8 @@ class Socket:
     Raises
     ------
     ValueError
-        Unknown role, negative time, or bad network.
+        Unknown role, negative time or `max_size`, no connection allowed, or bad
+        network.
     OSError
         A server cannot listen there.
 
@@ -97,7 +99,8 @@ class Socket:
     Threads: `tcpcmd` may be called by any number of threads at once, `close`
     and `shutdown` by any thread at any time. `send` and `receive` belong to one
     conversation, so to one thread at a time; a second thread in `receive` or
-    `serve` of one server gets a RuntimeError. After a fork use the socket in
+    `serve` of one server gets a RuntimeError. Handlers of signals may call
+    `close` and `shutdown`, too. After a fork use the socket in
     one process: a server refuses to work in the child.
     """
 
@@ -120,6 +123,10 @@ class Socket:
         loads: Callable[[str], Any] | None = None,
         dumps: Callable[[Any], str | bytes] | None = None,
     ) -> None:
+        if max_size < 0:
+            raise ValueError(f"max_size cannot be {max_size!r} bytes")
+        if max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, not {max_connections!r}")
         self.role = role
         self.ip_address = ip_address
         self.port = port
