@@ -250,6 +250,12 @@ def test_strays_from_far_behind_are_no_restart():
     assert (counter.restarts, counter.lost, counter.duplicates) == (0, 0, 7)
 
 
+def test_the_first_number_is_checked_like_all_others():
+    for number in (-1, 1 << 32):
+        with pytest.raises(ValueError, match=f"number {number} is not one of 32 bits"):
+            SequenceCounter().update(number)
+
+
 def test_other_widths_count_readout_ids():
     counter = SequenceCounter(16, window=64)
     assert kinds(counter, [65535, 0, 2]) == ["first", "next", "gap"]

@@ -341,7 +341,7 @@ def test_arrays_json_cannot_carry_are_refused_like_the_rest(value):
 TIMES = [
     np.datetime64("2026-01-01T00:00:00.000000001", "ns"),
     np.timedelta64(5, "ns"),
-    np.datetime64("NaT"),
+    np.datetime64("NaT", "ns"),
     np.array(["2026-01-01"], dtype="datetime64[ns]"),
     np.array(["2026-01-01"], dtype="datetime64[D]"),
     np.array([[1, 2]], dtype="timedelta64[ns]"),

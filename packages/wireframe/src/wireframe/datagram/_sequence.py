@@ -210,7 +210,7 @@ class SequenceCounter:
         ValueError
             `number` does not fit `bits`.
         """
-        if number == self._next:
+        if number == self._next >= 0:
             self._next = (number + 1) & self._mask
             self._top += 1
             self._heard = now

@@ -1,0 +1,181 @@
+"""Event logs on disk: written so that they are whole at any moment, read in pieces."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final, Self
+
+from wireframe import NEED_DATA
+from wireframe.errors import TruncatedFrame
+from wireframe.eventlog import Decoder, encode_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from typing_extensions import Buffer
+
+    from wireframe.eventlog import LogEvent
+
+#: Bytes that are kept back before they are written.
+_CHUNK: Final = 1 << 20
+
+
+class LogWriter:
+    """Writes an event log; a context manager.
+
+    The file consists of whole events whenever `flush` has returned. If a write
+    fails half way, as on a full disk, the file is cut back to that.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Attributes
+    ----------
+    events, bytes : int
+        What was given to `write`.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists, and `overwrite` is not set.
+    OSError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        # Without a buffer of its own: what is in the file is known exactly.
+        self._file = path.open("wb" if overwrite else "xb", buffering=0)
+        self._waiting: list[Buffer] = []
+        self._waiting_bytes = 0
+        self._whole = 0
+        self.events = 0
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def write(self, timestamp_us: int, channel: str, data: bytes) -> None:
+        """Add an event; it is in the file after the next `flush` at the latest.
+
+        Raises
+        ------
+        OSError
+            It could not be written.
+        """
+        parts = encode_event(self.events, timestamp_us, channel, data)
+        self._waiting += parts
+        size = sum(map(len, parts))
+        self._waiting_bytes += size
+        self.events += 1
+        self.bytes += size
+        if self._waiting_bytes >= _CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all events to the system.
+
+        Raises
+        ------
+        OSError
+            They could not be written; the file holds those before them.
+        """
+        if not self._waiting:
+            return
+        data = memoryview(b"".join(self._waiting))
+        # Whatever happens, no event is written twice.
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        try:
+            left = data
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._whole)
+            raise
+        self._whole += len(data)
+
+    def close(self) -> None:
+        """Write what is waiting, see it safely to the disk and close the file.
+
+        Raises
+        ------
+        OSError
+            It could not be written; the file is closed.
+        """
+        if self._file.closed:
+            return
+        try:
+            self.flush()
+            with contextlib.suppress(OSError):  # pipes and the like have no disk
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+
+class LogReader:
+    """Reads an event log; an iterator and a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        What to read.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the file; 0 for what is no ordinary file.
+    position : int
+        Bytes that were read.
+    truncated : bool
+        Whether the log ended inside an event.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._decoder = Decoder()
+        self.size = os.fstat(self._file.fileno()).st_size
+        self.position = 0
+        self.truncated = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    @property
+    def skipped(self) -> int:
+        """Bytes so far that belong to no event."""
+        return self._decoder.skipped
+
+    def __iter__(self) -> Iterator[LogEvent]:
+        decoder = self._decoder
+        ended = False
+        while not ended:
+            piece = self._file.read(_CHUNK)
+            self.position += len(piece)
+            if piece:
+                decoder.feed(piece)
+            else:
+                ended = True
+                decoder.feed_eof()
+            try:
+                while (event := decoder.next_event()) is not NEED_DATA:
+                    yield event
+            except TruncatedFrame:
+                self.truncated = True

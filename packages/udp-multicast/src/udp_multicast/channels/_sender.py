@@ -1,0 +1,226 @@
+"""Sending on channels."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from udp_multicast._pacing import Pacer
+from udp_multicast._url import ChannelUrl, parse_url
+from udp_multicast.sender import MulticastSender
+from wireframe.datagram import MAX_DATAGRAM, encode_message
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+    from udp_multicast.readouts import Readout
+
+#: Bytes per second of messages that take several datagrams. The receivers of
+#: this package and of LCM keep up with it on one host, as a rule also with the
+#: receive buffer that systems grant unasked; a slower network slows the sender
+#: down by itself.
+DEFAULT_RATE: Final = 200e6
+#: Bytes that go at once: one full datagram. The usual buffer holds three.
+BURST: Final = MAX_DATAGRAM
+
+_NUMBERS: Final = 1 << 32
+
+
+class ChannelSender:
+    """Sends messages of any size on named channels, as LCM programs do.
+
+    Parameters
+    ----------
+    channel : str
+        The channel of messages for which no other is named: at most 63 bytes of
+        UTF-8.
+    group : str, optional
+        Numeric address, with `port`; instead of `url`.
+    port : int, optional
+        Destination port.
+    ttl : int, optional
+        0 for this host alone, 1 for its subnet. That of the URL unless given.
+    url : str, optional
+        ``udpm://group:port?ttl=N``; LCM's default network if neither this nor
+        a group is given.
+    interface : str, optional
+        Name or address of the interface to send by; the routing table decides
+        unless given.
+    rate : float or None
+        Bytes per second of messages that take several datagrams, which would
+        overrun their receiver if they came at once; None for no limit. Messages
+        in one datagram are sent as they come.
+    max_datagram : int
+        Bytes of the largest datagram. LCM sends full ones of 65507 bytes;
+        smaller ones (1472 on Ethernet) are not cut by IP, so that one lost
+        packet does not cost 64 KiB.
+    **settings
+        Further settings of `MulticastSender`.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range, the channel or URL cannot be used, or both a
+        URL and a group are given.
+    OSError
+        The system has no such interface or socket.
+
+    Notes
+    -----
+    Messages are numbered in one row whatever their channel, so one object may
+    serve many channels and every receiver can count what it misses. Safe for
+    use by several threads: messages do not interleave. Nothing is acknowledged
+    or repeated.
+
+    Examples
+    --------
+    >>> with ChannelSender("ADC", interface="127.0.0.1") as sender:
+    ...     sender.send(b"hello")
+    5
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        group: str | None = None,
+        port: int | None = None,
+        ttl: int | None = None,
+        *,
+        url: str | None = None,
+        interface: str | None = None,
+        rate: float | None = DEFAULT_RATE,
+        max_datagram: int = MAX_DATAGRAM,
+        **settings: Any,
+    ) -> None:
+        place = resolve(url, group, port)
+        self._channel = channel
+        self._max_datagram = max_datagram
+        encode_message(0, channel, b"", max_datagram)  # refuses what could never be sent
+        self._closing = threading.Event()
+        self._pacer = Pacer(rate, BURST, sleep=self._closing.wait)
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._sender = MulticastSender(
+            place.group, place.port, place.ttl if ttl is None else ttl, interface=interface, **settings
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._channel!r} to {self.address()}>"
+
+    @property
+    def channel(self) -> str:
+        """The channel of messages for which no other is named."""
+        return self._channel
+
+    @property
+    def sequence(self) -> int:
+        """Number of the next message, 0 to 2^32 - 1."""
+        return self._sequence
+
+    def address(self) -> tuple[str, int]:
+        """Return group and port."""
+        return self._sender.address()
+
+    def send(self, data: Buffer, *, channel: str | None = None) -> int:
+        """Send a message.
+
+        Parameters
+        ----------
+        data : bytes-like
+            Up to about 4.29e9 bytes; an array is sent as its memory. Receivers
+            have limits of their own, ours is 2^28 unless told otherwise.
+        channel : str, optional
+            Another channel than that of this sender.
+
+        Returns
+        -------
+        int
+            Bytes of the message.
+
+        Raises
+        ------
+        ValueError
+            The message or its channel does not fit the wire; nothing was sent.
+        TypeError
+            `data` is not bytes-like; nothing was sent.
+        OSError
+            The system could not send; receivers will see the message as lost.
+            EBADF if the sender was closed meanwhile.
+        """
+        name = self._channel if channel is None else channel
+        send_parts = self._sender.send_parts
+        with self._lock:
+            datagrams = encode_message(self._sequence, name, data, self._max_datagram)
+            # Counted before it is sent: half a message is a lost one.
+            self._sequence = (self._sequence + 1) % _NUMBERS
+            if len(datagrams) == 1:
+                send_parts(datagrams[0])
+            else:
+                wait = self._pacer.wait
+                for parts in datagrams:
+                    wait(len(parts[0]) + len(parts[1]))
+                    # A closed socket refuses; no pause outlasts `close`.
+                    send_parts(parts)
+        return sum(len(parts[-1]) for parts in datagrams)
+
+    def send_data(self, data: Buffer) -> int:
+        """Send a message on the channel of this sender; as `send`, by the name `MulticastSender` gives it."""
+        return self.send(data)
+
+    def send_readout(self, readout: Readout, *, channel: str | None = None) -> int:
+        """Send what ``readout.to_bytes()`` returns; otherwise as `send`.
+
+        Parameters
+        ----------
+        readout : Readout
+            Anything with a method ``to_bytes``.
+        channel : str, optional
+            Another channel than that of this sender.
+
+        Returns
+        -------
+        int
+            Bytes of the message.
+
+        Raises
+        ------
+        ValueError, TypeError, OSError
+            As in `send`.
+        """
+        return self.send(readout.to_bytes(), channel=channel)
+
+    def close(self) -> None:
+        """Close the socket; safe to call again, and from other threads."""
+        self._closing.set()
+        self._sender.close()
+
+
+def resolve(url: str | None, group: str | None, port: int | None) -> ChannelUrl:
+    """Return where a channel is, from a URL, a group and port, or nothing at all.
+
+    Raises
+    ------
+    ValueError
+        The URL cannot be used, or a group or port is given beside it.
+    """
+    if url is not None:
+        if group is not None or port is not None:
+            raise ValueError("give a URL or a group and port, not both")
+        return parse_url(url)
+    default = ChannelUrl()
+    return ChannelUrl(
+        default.group if group is None else group,
+        default.port if port is None else port,
+        # Who names a group means the network, as with MulticastSender.
+        default.ttl if group is None else 1,
+    )
