@@ -25,6 +25,7 @@ from udp_multicast import (
     RawBytes,
     ReceiverBusy,
     ReceiverClosed,
+    _asynchronous,
     _options,
 )
 from wireframe import FrameTooLarge
@@ -443,6 +444,28 @@ class TestAsync:
 
         assert asyncio.run(collect()) == []
         thread.join()
+
+    def test_a_close_under_way_ends_the_wait_and_is_nobody_waiting(self, make_receiver):
+        """While `close` has the turn, the task that it has woken looks again."""
+        inlet = make_receiver(timeout=None)._inlet
+        taken, finish = threading.Event(), threading.Event()
+
+        def close():
+            with inlet.turn:
+                taken.set()
+                finish.wait(5)
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        assert taken.wait(5)
+        inlet.is_closing = True
+        try:
+            with pytest.raises(ReceiverClosed):
+                asyncio.run(_asynchronous.receive(inlet, lambda deadline: pytest.fail("nothing is taken")))
+        finally:
+            inlet.is_closing = False
+            finish.set()
+            thread.join()
 
     def test_timeout_holds(self, make_receiver):
         receiver = make_receiver(timeout=0.01)

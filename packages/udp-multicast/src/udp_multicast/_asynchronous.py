@@ -47,6 +47,8 @@ async def receive(inlet: Inlet, take: Callable[[float], R]) -> R:
         await asyncio.sleep(0)
     while True:
         if inlet.wakers or not inlet.turn.acquire(blocking=False):
+            if inlet.is_closing:  # it is close() that has the turn
+                inlet.raise_closed()
             raise ReceiverBusy("somebody else is waiting for this receiver")
         try:
             with contextlib.suppress(TimeoutError, BlockingIOError):
