@@ -273,6 +273,35 @@ def test_an_interrupt_during_the_wait_leaves_the_step_to_be_continued(bound, pol
     hub.stop()
 
 
+def test_a_driver_lost_in_a_commit_made_late_pauses_the_step(bound, monkeypatch):
+    """An interrupt between the last staging and the commit, and then a death in that commit: {} and a free place."""
+    hub, drivers = bound(2, two_phase=True)
+    exchange = hub._coupling.exchange
+    fields = {0: field(1.0), 1: field(2.0)}
+    assert hub.step_barrier(fields, timeout=0) == {}
+    for driver in drivers:
+        driver.read_request(ipi.STATUS)
+        driver.say(ipi.HAVEDATA)
+
+    def interrupt():
+        monkeypatch.undo()
+        raise Interrupted
+
+    monkeypatch.setattr(exchange, "_commit_staged", interrupt)
+    with pytest.raises(Interrupted):
+        while True:
+            hub.step_barrier(fields, timeout=1)
+
+    def broken(*_):
+        raise BrokenPipeError
+
+    exchange.lineup.drivers[0].send_now = broken
+    assert hub.step_barrier(fields, timeout=1) == {}
+    assert hub.paused
+    assert list(hub.status().bound) == [1]
+    hub.stop()
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers for signals")
 def test_a_real_signal_ends_a_real_wait(bound):
     """SIGALRM with a handler that raises: out at once, locks released, usable afterwards."""

@@ -230,6 +230,8 @@ class Exchange(Links):
         """Send the frozen step to every molecule that was not asked yet; all are bound."""
         barrier, lineup = self.barrier, self.lineup
         self._commit_staged()  # an exception may have come between
+        if self.interrupted:
+            return  # the commit has lost a driver, who stands in the line still
         if not self.lined_up:
             lineup.form(barrier.ids, self.roster.bound, self.roster.generation)
         slots = barrier.unasked()
