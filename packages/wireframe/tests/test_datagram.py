@@ -347,3 +347,16 @@ def test_mutated_datagrams_raise_nothing_but_frame_errors(data, changes, size):
         mutated[place % len(mutated)] = value
     check_only_frame_errors(bytes(mutated))
     check_only_frame_errors(bytes(mutated[:size]))
+
+
+def test_a_payload_is_a_view_only_where_it_was_asked_for_and_can_be():
+    (parts,) = encode_fragments(7, "ADC", b"hello")
+    data = bytearray(b"".join(parts))
+    assert type(decode(data).payload) is bytes
+    assert type(decode(bytes(data), copy=False).payload) is bytes
+    borrowed = decode(data, copy=False)
+    assert borrowed == decode(data)
+    data[-5:] = b"HELLO"
+    assert borrowed.payload == b"HELLO"
+    small = bytearray(b"".join(encode_small(7, "ADC", b"hello")))
+    assert type(decode(small, copy=False).payload) is bytes

@@ -534,6 +534,90 @@ def test_the_books_charge_more_than_messages_take():
     assert size < reassembler.held_bytes == 1000 * (MESSAGE_COST + FRAGMENT_COST + 1)
 
 
+# Memory that is kept.
+
+
+def test_messages_of_all_sizes_in_the_same_memory_keep_their_bytes():
+    """Longer and shorter ones by turns, mixed up and of several senders: nothing of one is in another."""
+    generator = random.Random(3)
+    reassembler = Reassembler(max_bytes=64 << 20)
+    sizes = [generator.choice([0, 100, 20_000, 50_000, 400_000, 1 << 20]) for _ in range(60)]
+    payloads = [generator.randbytes(size) for size in sizes]
+    for start in range(0, len(payloads), 3):
+        fragments = [
+            (sequence % 2, one)
+            for sequence in range(start, start + 3)
+            for one in fragments_of(sequence, payloads[sequence], max_datagram=40_000)
+        ]
+        generator.shuffle(fragments)
+        messages = [reassembler.add(sender, one, 0.0) for sender, one in fragments]
+        found = {message.sequence: message.payload for message in messages if message is not None}
+        assert found == {sequence: payloads[sequence] for sequence in range(start, start + 3)}
+
+
+def test_payloads_may_be_views_of_memory_that_is_reused():
+    """Fragments are copied, whether they come in order or wait."""
+    payload = random.Random(4).randbytes(100_000)
+    datagrams = [b"".join(parts) for parts in encode_fragments(7, "DATA", payload, 30_000)]
+    for order in (datagrams, datagrams[::-1]):
+        reassembler, buffer, messages = Reassembler(), bytearray(65535), []
+        for data in order:
+            buffer[: len(data)] = data
+            one = decode(memoryview(buffer)[: len(data)], copy=False)
+            messages.append(reassembler.add(ALICE, one, 0.0))
+            del one
+            buffer[: len(data)] = bytes(len(data))
+        assert messages == [None] * (len(order) - 1) + [Message(7, "DATA", payload)]
+
+
+def test_what_is_kept_for_later_messages_is_bounded():
+    """However many large messages there were at once, an eighth of the limit stays at the most."""
+    limit = 16 << 20
+    reassembler = Reassembler(max_bytes=limit, max_bytes_per_sender=limit)
+    tracemalloc.start()
+    try:
+        for turn in range(3):
+            fragments = [fragments_of(turn, bytes(1_500_000), max_datagram=65507) for _ in range(6)]
+            for sender, (*others, _first) in enumerate(fragments):
+                add_all(reassembler, others, sender)
+            for sender, (*_before, last) in enumerate(fragments):
+                assert len(add_all(reassembler, [last], sender)) == 1
+            del fragments, others, _first, _before, last
+            kept = tracemalloc.get_traced_memory()[0]
+            assert 1_500_000 < kept < (limit >> 3) + (200 << 10)
+    finally:
+        tracemalloc.stop()
+
+
+def test_kept_memory_is_lent_to_no_more_messages_than_it_was_earned_by():
+    """Announcements get it, for a byte each, and whoever earns it next leaves no more in its place."""
+    limit = 16 << 20
+    reassembler = Reassembler(max_bytes=limit, max_bytes_per_sender=limit)
+    tracemalloc.start()
+    try:
+        for sequence in range(100):
+            assert len(add_all(reassembler, fragments_of(sequence, bytes(500_000), max_datagram=65507))) == 1
+            reassembler.add((*MALLORY, sequence), Fragment(0, 1 << 20, 0, 0, 20, "A", b"x"), 0.0)
+        size = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert reassembler.held_messages == 100
+    assert size < reassembler.held_bytes + (limit >> 3) + (200 << 10)
+
+
+def test_small_messages_neither_take_nor_leave_kept_memory():
+    reassembler = Reassembler()
+    add_all(reassembler, fragments_of(0, bytes(200_000), max_datagram=65507))
+    tracemalloc.start()
+    try:
+        for sequence in range(1, 100):
+            add_all(reassembler, fragments_of(sequence, bytes(300)))
+        size = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert size < 100 * 500
+
+
 def test_an_honest_sender_beside_a_flood_gets_all_its_messages_through():
     reassembler = Reassembler(max_bytes=8 << 20, max_bytes_per_sender=2 << 20)
     generator = random.Random(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 #: Bytes of the longest channel name, without its NUL.
@@ -20,6 +21,12 @@ def name_of(channel: str) -> bytes:
     """
     if not isinstance(channel, str):
         raise TypeError(f"a channel is a str, not {type(channel).__name__}")
+    return _checked(channel)
+
+
+# A program has few channels, and checking a name takes as long as packing a header.
+@lru_cache(maxsize=64)
+def _checked(channel: str) -> bytes:
     name = channel.encode()
     if len(name) > MAX_CHANNEL:
         raise ValueError(f"channel {channel!r} has {len(name)} bytes, the limit is {MAX_CHANNEL}")

@@ -30,16 +30,19 @@ _SMALL_STOP: Final = _SMALL_LENGTH + MAX_CHANNEL + 1
 _FRAGMENT_STOP: Final = _FRAGMENT_LENGTH + MAX_CHANNEL + 1
 
 
-def decode(data: Buffer, /, *, max_size: int = MAX_SIZE) -> Event:
+def decode(data: Buffer, /, *, max_size: int = MAX_SIZE, copy: bool = True) -> Event:
     r"""Read one datagram.
 
     Parameters
     ----------
     data : bytes-like
-        The whole datagram. The event keeps nothing of it: a buffer may be
-        reused at once.
+        The whole datagram. The event keeps nothing of it, unless `copy` is
+        false: a buffer may be reused at once.
     max_size : int
         Payload bytes of the largest message to accept, whole or announced.
+    copy : bool
+        False lets the payload of a fragment be a view of `data`, unless that is
+        `bytes`: for a `Reassembler` that takes it before the buffer is reused.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def decode(data: Buffer, /, *, max_size: int = MAX_SIZE) -> Event:
     >>> decode(b"LC02\x00\x00\x00\x07ADC\x00hello")
     Small(sequence=7, channel='ADC', payload=b'hello')
     """
-    whole = octets(data)
+    whole = data if type(data) is bytes else octets(data)
     # Headers are read from bytes: views know neither find nor decode.
     head = whole if type(whole) is bytes else bytes(whole[:_FRAGMENT_STOP])
     magic = head[:4]
@@ -89,11 +92,11 @@ def decode(data: Buffer, /, *, max_size: int = MAX_SIZE) -> Event:
         payload = whole[end + 1 :]
         return Small(_SMALL_AT(head)[1], channel, payload if type(payload) is bytes else bytes(payload))
     if magic == FRAGMENT_MAGIC and len(head) >= _FRAGMENT_LENGTH:
-        return _fragment(whole, head, max_size)
+        return _fragment(whole, head, max_size, copy=copy)
     raise _without_head(head)
 
 
-def _fragment(whole: bytes | memoryview, head: bytes, max_size: int) -> Fragment:
+def _fragment(whole: bytes | memoryview, head: bytes, max_size: int, *, copy: bool) -> Fragment:
     _, sequence, size, offset, number, count = _FRAGMENT_AT(head)
     if number >= count:
         raise BadHeader(f"peer sent fragment {number} of {count}", head)
@@ -114,7 +117,7 @@ def _fragment(whole: bytes | memoryview, head: bytes, max_size: int) -> Fragment
     if offset + length > size:
         raise BadPayload(f"peer sent {length} bytes at offset {offset} of a message of {size}", head)
     payload = whole[begin:]
-    if type(payload) is not bytes:
+    if copy and type(payload) is not bytes:
         payload = bytes(payload)
     return Fragment(sequence, size, offset, number, count, channel, payload)
 

@@ -110,7 +110,8 @@ def encode_fragments(
     """
     name = name_of(channel)
     body = octets(payload)
-    _check_max_datagram(max_datagram)
+    if not MIN_DATAGRAM <= max_datagram <= MAX_DATAGRAM:
+        raise _bad_max_datagram(max_datagram)
     return _fragments(sequence, name, body, max_datagram)
 
 
@@ -145,16 +146,16 @@ def encode_message(
     [1, 2]
     """
     name = name_of(channel)
-    body = octets(payload)
-    _check_max_datagram(max_datagram)
+    body = payload if type(payload) is bytes else octets(payload)
+    if not MIN_DATAGRAM <= max_datagram <= MAX_DATAGRAM:
+        raise _bad_max_datagram(max_datagram)
     if _SMALL_LENGTH + len(name) + 1 + len(body) <= max_datagram:
         return [_small(sequence, name, body)]
     return _fragments(sequence, name, body, max_datagram)
 
 
-def _check_max_datagram(max_datagram: int) -> None:
-    if not MIN_DATAGRAM <= max_datagram <= MAX_DATAGRAM:
-        raise ValueError(f"max_datagram is {MIN_DATAGRAM} to {MAX_DATAGRAM}, not {max_datagram}")
+def _bad_max_datagram(max_datagram: int) -> ValueError:
+    return ValueError(f"max_datagram is {MIN_DATAGRAM} to {MAX_DATAGRAM}, not {max_datagram}")
 
 
 def _small(sequence: int, name: bytes, body: bytes | memoryview) -> Parts:

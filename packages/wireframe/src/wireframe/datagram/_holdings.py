@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
+
+from wireframe.datagram._partial import Account, Key, Partial
+from wireframe.datagram._spares import Spares
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -20,90 +23,13 @@ FRAGMENT_COST: Final = 320
 #: Bytes the books charge for a message in progress, its sender included.
 MESSAGE_COST: Final = 2048
 
-#: Sender and sequence number of a message.
-Key: TypeAlias = "tuple[Hashable, int]"
+#: Bytes of memory kept for the messages to come; never more than an eighth of `max_bytes`.
+SPARE_BYTES: Final = 8 << 20
 
 
 def largest_cost(size: int, count: int) -> int:
     """Return what the books may charge for a whole message at most, bytes."""
     return size + (size >> 3) + count * FRAGMENT_COST + MESSAGE_COST
-
-
-class Account:
-    """What one sender holds."""
-
-    __slots__ = ("held", "partials")
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.partials: OrderedDict[int, Partial] = OrderedDict()
-
-
-class Partial:
-    """A message of which some fragments are here.
-
-    Fragments mostly come in order. Those that do are joined at once, into
-    memory that grows with them; what comes too early waits. (Pieces that are
-    kept and joined in the end take several times as long: their memory goes
-    back to the system with each message and is asked for again.)
-    """
-
-    __slots__ = (
-        "account",
-        "arrived",
-        "channel",
-        "count",
-        "ends",
-        "expires",
-        "front",
-        "held",
-        "key",
-        "size",
-        "waiting",
-    )
-
-    def __init__(self, key: Key, account: Account, size: int, count: int, expires: float) -> None:
-        self.key = key
-        self.account = account
-        self.size = size
-        self.count = count
-        self.expires = expires
-        self.channel: str | None = None
-        #: What the books charge for it.
-        self.held = MESSAGE_COST
-        #: Payload bytes that are here.
-        self.arrived = 0
-        #: Fragments 0 to n, joined, and where each of them ends.
-        self.front = bytearray()
-        self.ends: list[int] = []
-        #: Offset and payload of the others by number. Not a list of `count`:
-        #: the peer chose that number.
-        self.waiting: dict[int, tuple[int, bytes]] = {}
-
-    def __len__(self) -> int:
-        """Return how many fragments are here."""
-        return len(self.ends) + len(self.waiting)
-
-    def payload_at(self, number: int) -> tuple[int, bytes | bytearray] | None:
-        """Return offset and payload of a fragment, None if it is not here."""
-        ends = self.ends
-        if number >= len(ends):
-            return self.waiting.get(number)
-        start = ends[number - 1] if number else 0
-        return start, self.front[start : ends[number]]
-
-    def put(self, number: int, offset: int, payload: bytes) -> None:
-        """Enter a fragment that is not here."""
-        self.arrived += len(payload)
-        front, ends, waiting = self.front, self.ends, self.waiting
-        if number != len(ends) or offset != len(front):
-            waiting[number] = (offset, payload)
-            return
-        front += payload
-        ends.append(len(front))
-        while waiting and (known := waiting.get(len(ends))) is not None and known[0] == len(front):
-            front += waiting.pop(len(ends))[1]
-            ends.append(len(front))
 
 
 @dataclass(frozen=True)
@@ -129,10 +55,11 @@ class Holdings:
         What each sender holds; only to be read.
     """
 
-    __slots__ = ("_limits", "accounts", "held", "partials")
+    __slots__ = ("_limits", "_spares", "accounts", "held", "partials")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._spares = Spares(min(SPARE_BYTES, limits.max_bytes >> 3))
         self.held = 0
         self.partials: OrderedDict[Key, Partial] = OrderedDict()
         self.accounts: dict[Hashable, Account] = {}
@@ -159,14 +86,15 @@ class Holdings:
         account = self.accounts.get(key[0])
         if account is None:
             account = self.accounts[key[0]] = Account()
-        partial = Partial(key, account, size, count, expires)
+        partial = Partial(key, account, size, count, expires, self._spares.lend(size))
         self.partials[key] = account.partials[key[1]] = partial
+        partial.held = MESSAGE_COST
         account.held += MESSAGE_COST
         self.held += MESSAGE_COST
         return partial, evicted
 
-    def put(self, partial: Partial, number: int, offset: int, payload: bytes) -> list[Partial]:
-        """Enter a fragment; return the messages that had to go.
+    def put(self, partial: Partial, number: int, offset: int, payload: bytes | memoryview) -> list[Partial]:
+        """Enter a fragment, whose payload is copied; return the messages that had to go.
 
         If its own message is one of them, nothing was entered.
         """
@@ -186,7 +114,7 @@ class Holdings:
         return evicted
 
     def drop(self, partial: Partial) -> Partial:
-        """Take a message out of the books."""
+        """Take a message out of the books; its payload is gone."""
         sender, sequence = partial.key
         account = partial.account
         held = partial.held
@@ -194,6 +122,7 @@ class Holdings:
         del account.partials[sequence]
         account.held -= held
         self.held -= held
+        self._spares.take_back(partial.front, partial.lent)
         if not account.partials:
             del self.accounts[sender]
         return partial

@@ -63,8 +63,8 @@ class Fragment:
         This is fragment `number` (from 0) of `count`.
     channel : str or None
         In fragment 0 only.
-    payload : bytes
-        The payload of this fragment.
+    payload : bytes or memoryview
+        The payload of this fragment; a view only if `decode` was asked for it.
     """
 
     sequence: int
@@ -73,7 +73,7 @@ class Fragment:
     number: int
     count: int
     channel: str | None
-    payload: bytes
+    payload: bytes | memoryview
 
 
 @dataclass(slots=True)

@@ -6,20 +6,22 @@ hostile sender sends, memory stays below a limit set here, an honest sender
 beside it keeps its share, and each message that is given up is counted once.
 
 Strategy: memory grows with what arrives, and nothing is ever as large as an
-announcement. What is held for whom stands in `Holdings`; here is what fragments
-mean.
+announcement; that of finished messages is kept for the next, within a bound.
+What is held for whom stands in `Holdings`; here is what fragments mean.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from wireframe.datagram._holdings import Holdings, Key, Limits, Partial, largest_cost
+from wireframe.datagram._finished import Finished
+from wireframe.datagram._holdings import Holdings, Limits, largest_cost
 from wireframe.datagram._messages import MAX_SIZE, Fragment, Message
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from wireframe.datagram._partial import Key, Partial
 
 #: Fragments of the largest message; the number on the wire has 16 bits.
 _MAX_COUNT: Final = 0xFFFF
@@ -83,8 +85,11 @@ class Reassembler:
     counted in `refused`, `duplicates` or `late`; each message begun is
     in progress, or counted in `complete` or in `incomplete`.
 
+    A fragment is copied, so its payload may be a view of memory that is reused.
+
     Memory is at most `max_bytes`, once more the message that is just being
-    joined, and the sequence numbers of ``4 * max_messages`` finished messages,
+    joined, buffers of earlier messages that are kept for the next ones (8 MiB,
+    at most an eighth of `max_bytes`), and the sequence numbers of ``4 * max_messages`` finished messages,
     which are remembered for `max_age_s` so that a repeated or belated fragment
     does not begin a message that can never be complete. A sender that starts
     again on the same address may use those numbers for new messages: tell it
@@ -108,7 +113,6 @@ class Reassembler:
         "_finished",
         "_holdings",
         "_max_age_s",
-        "_max_finished",
         "_max_size",
         "_next_expiry",
         "complete",
@@ -145,9 +149,7 @@ class Reassembler:
             Limits(max_bytes, max_messages, max_bytes_per_sender, max_messages_per_sender)
         )
         self._next_expiry = _NEVER
-        #: Size, count and until when to remember, by key, the oldest first.
-        self._finished: OrderedDict[Key, tuple[int, int, float]] = OrderedDict()
-        self._max_finished = _REMEMBERED * max_messages
+        self._finished = Finished(_REMEMBERED * max_messages, max_age_s)
         self.complete = 0
         self.expired = 0
         self.evicted = 0
@@ -199,15 +201,15 @@ class Reassembler:
         key = (sender, fragment.sequence)
         partial = self._holdings.partials.get(key)
         if partial is not None:
-            known = partial.payload_at(number)
-            if known is not None and _is_duplicate(partial, known, fragment):
+            known = partial.is_repeated_by(fragment)
+            if known:
                 self.duplicates += 1
                 return None
-            if known is not None or _contradicts(partial, fragment):
+            if known is not None or partial.contradicts(fragment):
                 self._holdings.drop(partial)
                 self.inconsistent += 1
                 partial = None
-        elif key in self._finished and self._is_late(key, fragment, now):
+        elif self._finished.is_late(key, fragment, now):
             self.late += 1
             return None
         if partial is None:
@@ -248,7 +250,7 @@ class Reassembler:
             if now < partial.expires:
                 self._next_expiry = partial.expires
                 break
-            self._remember(self._holdings.drop(partial), now)
+            self._finished.remember(self._holdings.drop(partial), now)
             self.expired += 1
         return self.expired - before
 
@@ -270,8 +272,7 @@ class Reassembler:
         for partial in partials:
             self._holdings.drop(partial)
         self.forgotten += len(partials)
-        for key in [key for key in self._finished if key[0] == sender]:
-            del self._finished[key]
+        self._finished.forget(sender)
         return len(partials)
 
     def _begin(self, key: Key, fragment: Fragment, now: float) -> Partial | None:
@@ -287,46 +288,15 @@ class Reassembler:
 
     def _join(self, partial: Partial, now: float) -> Message | None:
         """Close the books on a message of which every number is here."""
-        self._remember(self._holdings.drop(partial), now)
-        channel = partial.channel
-        if partial.waiting or len(partial.front) != partial.size or channel is None:
+        payload, channel = partial.payload(), partial.channel
+        self._finished.remember(self._holdings.drop(partial), now)
+        if payload is None or channel is None:
             self.inconsistent += 1
             return None
         self.complete += 1
-        return Message(partial.key[1], channel, bytes(partial.front))
+        return Message(partial.key[1], channel, payload)
 
     def _count_evicted(self, evicted: list[Partial], now: float) -> None:
         self.evicted += len(evicted)
         for partial in evicted:
-            self._remember(partial, now)
-
-    def _remember(self, partial: Partial, now: float) -> None:
-        """Keep in mind that this number is done with."""
-        finished = self._finished
-        finished.pop(partial.key, None)
-        finished[partial.key] = (partial.size, partial.count, now + self._max_age_s)
-        if len(finished) > self._max_finished:
-            finished.popitem(last=False)
-
-    def _is_late(self, key: Key, fragment: Fragment, now: float) -> bool:
-        """Tell a belated fragment from one of a new message with an old number."""
-        size, count, until = self._finished[key]
-        return size == fragment.size and count == fragment.count and now < until
-
-
-def _is_duplicate(partial: Partial, known: tuple[int, bytes | bytearray], fragment: Fragment) -> bool:
-    """Say whether a fragment, whose number is here already, is the same."""
-    return (
-        known == (fragment.offset, fragment.payload)
-        and (fragment.number > 0 or partial.channel == fragment.channel)
-        and (partial.size, partial.count) == (fragment.size, fragment.count)
-    )
-
-
-def _contradicts(partial: Partial, fragment: Fragment) -> bool:
-    """Say whether a fragment, whose number is not here, cannot be of this message."""
-    return (
-        partial.size != fragment.size
-        or partial.count != fragment.count
-        or partial.arrived + len(fragment.payload) > partial.size
-    )
+            self._finished.remember(partial, now)
