@@ -26,7 +26,7 @@ CORE_IO = "json_socket"
 # thread, clock, log or chance. Anything else has to be asked for here.
 CODEC_MODULES = frozenset({
     "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "enum", "functools", "itertools",
-    "json", "math", "operator", "struct", "sys", "types", "typing", "zlib",
+    "json", "math", "operator", "re", "struct", "sys", "types", "typing", "zlib",
 })  # fmt: skip
 # Of sys, which also holds the standard streams and all imported modules.
 SYS_NAMES = frozenset({"byteorder", "maxsize"})

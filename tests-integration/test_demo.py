@@ -1,7 +1,8 @@
-"""The main job's parts: its physics in this process, and short runs with real driver processes."""
+"""The demo's command line, and its cavity act: physics in this process, short runs with real drivers."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import math
 import os
@@ -18,17 +19,12 @@ import pytest
 DEMO = Path(__file__).parents[1] / "tools" / "demo"
 sys.path.insert(0, str(DEMO))
 
-import cavity  # noqa: E402
-import checks  # noqa: E402
-import drivers  # noqa: E402
-import experiment  # noqa: E402
-import kills  # noqa: E402
-import normal_modes  # noqa: E402
+import acts  # noqa: E402
 import progress  # noqa: E402
-import spectrum  # noqa: E402
-from analysis import analyse, drift  # noqa: E402
+from cavity import checks, drivers, experiment, kills, normal_modes, solver, spectrum  # noqa: E402
+from cavity.analysis import analyse, drift  # noqa: E402
 
-PARAMETERS = cavity.Parameters()
+PARAMETERS = solver.Parameters()
 TRANSPORTS = ["unix", "tcp"] if hasattr(socket, "AF_UNIX") else ["tcp"]
 TIMEOUT_S = 60.0
 
@@ -44,7 +40,7 @@ def test_stepped_modes_approach_the_analytic_ones_with_the_square_of_the_step():
     """Half the step, a quarter of the error: the solver is of second order."""
 
     def error(time_step: float) -> float:
-        parameters = cavity.Parameters(time_step=time_step)
+        parameters = solver.Parameters(time_step=time_step)
         return (
             normal_modes.discrete_lines(parameters, 4).upper
             - normal_modes.analytic_lines(parameters, 4).upper
@@ -65,7 +61,7 @@ def test_molecules_in_this_process_meet_every_figure(molecules):
 
 def test_a_cavity_without_molecules_rings_at_its_own_stepped_frequency():
     """Nothing couples: the leapfrog's sin(W dt / 2) = wc dt / 2."""
-    trajectory = cavity.run(PARAMETERS, lambda field: (), 4000)
+    trajectory = solver.run(PARAMETERS, lambda field: (), 4000)
     shown = spectrum.spectrum_of(trajectory.velocity[1:], PARAMETERS.time_step)
     found = shown.frequency[np.argmax(shown.magnitude)]
     expected = 2.0 * math.asin(PARAMETERS.cavity_frequency / 2.0)
@@ -78,8 +74,8 @@ def test_order_of_the_molecules_cannot_change_a_bit():
     def answers(field: float) -> list[float]:
         return [field * (0.1 + molecule / 7.0) for molecule in range(9)]
 
-    forwards = cavity.run(PARAMETERS, answers, 200)
-    backwards = cavity.run(PARAMETERS, lambda field: answers(field)[::-1], 200)
+    forwards = solver.run(PARAMETERS, answers, 200)
+    backwards = solver.run(PARAMETERS, lambda field: answers(field)[::-1], 200)
     assert forwards.same_bits_as(backwards)
 
 
@@ -101,7 +97,7 @@ def test_a_field_half_a_step_late_fails_the_energy_check():
         late.append(field)
         return couple(late[-2])
 
-    trajectory = cavity.run(PARAMETERS, late_couple, 4000)
+    trajectory = solver.run(PARAMETERS, late_couple, 4000)
     analysis = analyse(PARAMETERS, 4, trajectory, couple.populations.total)
     verdicts = {
         check.claim: check.passed for check in checks.physics_checks(analysis, couple.populations.highest)
@@ -175,25 +171,29 @@ def test_no_driver_is_left_behind_by_an_exception(tmp_path):
     assert processes.living[0].poll() is not None
 
 
-if sys.platform == "linux":  # the drivers are looked up in /proc
+if sys.platform == "linux":  # the processes are looked up in /proc
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_an_interrupted_demo_ends_its_drivers(tmp_path, number):
-        """Ctrl-C or a polite kill in the middle of a run: status 130, no driver lives on."""
+    @pytest.mark.parametrize(
+        ("act", "processes"),
+        [
+            (["cavity", "--steps", "100000", "--molecules", "2", "--transports", "tcp"], 2),
+            (["readouts", "--readouts", "200000"], 5),
+        ],
+    )
+    def test_an_interrupted_demo_ends_its_processes(tmp_path, act, processes, number):
+        """Ctrl-C or a polite kill in the middle of an act: status 130, no process lives on."""
         demo = subprocess.Popen(
-            [sys.executable, str(DEMO), "--steps", "100000", "--molecules", "2", "--transports", "tcp",
-             "--output", str(tmp_path / "x.png")],
+            [sys.executable, str(DEMO), *act, "--output", str(tmp_path)],
             stderr=subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(tmp_path)},
-        )  # fmt: skip
+        )
         try:
             deadline = time.monotonic() + TIMEOUT_S
-            while len(list(tmp_path.glob("demo-*/driver-*.stderr"))) < 2:
+            while len(children := _children(demo.pid)) < processes:
                 assert time.monotonic() < deadline
                 assert demo.poll() is None
                 time.sleep(0.01)
-            children = _children(demo.pid)
-            assert len(children) == 2
             demo.send_signal(number)
             _, errors = demo.communicate(timeout=TIMEOUT_S)
         finally:
@@ -205,7 +205,8 @@ if sys.platform == "linux":  # the drivers are looked up in /proc
         assert not list(tmp_path.glob("demo-*"))
 
     def _children(process: int) -> list[int]:
-        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+        tasks = Path(f"/proc/{process}/task").glob("*/children")
+        return [int(child) for children in tasks for child in children.read_text().split()]
 
 
 def test_progress_is_a_bar_on_a_terminal_and_one_line_per_run_elsewhere():
@@ -226,3 +227,83 @@ def test_progress_is_a_bar_on_a_terminal_and_one_line_per_run_elsewhere():
     assert "[....." in shown[Terminal]
     assert shown[io.StringIO].count("\n") == 1
     assert "\r" not in shown[io.StringIO]
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """The demo's command line in this process, which keeps its signal handlers."""
+    spec = importlib.util.spec_from_file_location("demo_command", DEMO / "__main__.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "interrupt_on_sigterm", lambda: None)
+    return module.main
+
+
+@pytest.fixture
+def programme(monkeypatch, tmp_path):
+    """Three acts that end in the three possible ways."""
+    play = """
+from acts import ActBroke, Result
+from checks import Check
+
+TITLE = "an act"
+
+def add_arguments(parser):
+    pass
+
+def play(options):
+    {}
+"""
+    result = "return Result(['a table'], [Check('it works', '1 of 1', {})], 'x.png', lambda path: None)"
+    modules = {
+        "good": result.format("True"),
+        "unjudged": result.format("None"),
+        "bad": result.format("False"),
+        "broken": "raise ActBroke('nobody came')",
+    }
+    for name, ending in modules.items():
+        (tmp_path / f"programme_{name}.py").write_text(play.format(ending))
+        monkeypatch.delitem(sys.modules, f"programme_{name}", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(acts, "ACTS", {name: f"programme_{name}" for name in modules})
+    return acts.ACTS
+
+
+@pytest.mark.parametrize(
+    ("chosen", "status"),
+    [
+        (["good"], 0),
+        (["unjudged"], 0),
+        (["good", "bad"], 1),
+        (["broken", "good"], 2),
+        (["good", "unjudged", "bad", "broken"], 2),
+    ],
+)
+def test_exit_status_tells_the_worst_ending_of_the_chosen_acts(
+    command, programme, monkeypatch, capsys, chosen, status
+):
+    """All checks pass, one fails, an act broke; the acts after it are played all the same."""
+    monkeypatch.setitem(command.__globals__, "ACTS", programme)
+    assert command(chosen) == status
+    shown = capsys.readouterr()
+    assert [line.partition(":")[0] for line in shown.err.splitlines() if line.endswith("an act")] == chosen
+    assert shown.out.count("a table") == sum(name != "broken" for name in chosen)
+    assert ("all acts" in shown.out) == (len(chosen) > 1)
+    assert ("broke: nobody came" in shown.out) == ("broken" in chosen)
+
+
+def test_without_names_all_acts_are_played_in_order(command, programme, monkeypatch, capsys):
+    """The last line sums them up: passed of judged."""
+    monkeypatch.setitem(command.__globals__, "ACTS", programme)
+    assert command([]) == 2
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    assert [line.split()[0] for line in lines] == ["good", "unjudged", "bad", "broken", "all"]
+    assert "1 of 2 checks passed" in lines[-1]
+
+
+def test_an_act_that_does_not_exist_is_refused_by_name(command, capsys):
+    """Nothing is played; status 2, as of every wrong argument."""
+    with pytest.raises(SystemExit, match="2"):
+        command(["cavity", "opera"])
+    assert "no act opera; there are cavity, readouts" in capsys.readouterr().err

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 import hub_barrier
 import machine
+import multicast
 from sides import SideError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: One module per package: ``run(options, show)`` returns rows for the file.
-BENCHES: Final = {"mxl-sockets": hub_barrier}
+BENCHES: Final = {"mxl-sockets": hub_barrier, "udp-multicast": multicast}
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

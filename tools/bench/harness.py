@@ -64,24 +64,29 @@ class Measured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``numerator / denominator`` of the CPU cost is to be at most `bound`."""
+    """``numerator / denominator`` of the cost is to be at most `bound`.
+
+    The cost is CPU time, or with `wall` the time that passed.
+    """
 
     numerator: str
     denominator: str
     bound: float
+    wall: bool = False
 
     def judge(self, measurement: Measurement) -> Verdict | None:
         """Compare pair by pair; None if a side is missing."""
         if not {self.numerator, self.denominator} <= measurement.samples.keys():
             return None
-        ratio = measurement.ratio(self.numerator, self.denominator)
+        ratio = measurement.ratio(self.numerator, self.denominator, wall=self.wall)
         if ratio.high <= self.bound:
             word = "met"
         elif ratio.low > self.bound:
             word = "MISSED"
         else:
             word = "too noisy to say"
-        return Verdict(f"{self.numerator} / {self.denominator}", ratio, self.bound, word)
+        time = " time" if self.wall else ""
+        return Verdict(f"{self.numerator} / {self.denominator}{time}", ratio, self.bound, word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +125,11 @@ class Measurement:
         """Return the steps per second of wall time."""
         return Figure.of([s.steps / s.wall_s for s in self.samples[side]])
 
-    def ratio(self, numerator: str, denominator: str) -> Figure:
-        """Ratio of the CPU costs of two sides, pair by pair."""
+    def ratio(self, numerator: str, denominator: str, *, wall: bool = False) -> Figure:
+        """Ratio of the CPU costs of two sides, or of their wall times, pair by pair."""
         pairs = zip(self.samples[numerator], self.samples[denominator], strict=True)
+        if wall:
+            return Figure.of([a.wall_s / a.steps / (b.wall_s / b.steps) for a, b in pairs])
         return Figure.of([a.cpu_s / a.steps / (b.cpu_s / b.steps) for a, b in pairs])
 
     @property

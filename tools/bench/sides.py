@@ -16,6 +16,7 @@ import machine
 from harness import Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 HERE: Final = Path(__file__).parent
@@ -31,13 +32,25 @@ class SideError(RuntimeError):
 
 
 class Program:
-    """A Python program of this folder that talks in lines; a context manager."""
+    """A Python program of this folder that talks in lines; a context manager.
 
-    def __init__(self, python: str, script: str, *arguments: object) -> None:
+    Parameters
+    ----------
+    python : str
+        Its interpreter.
+    script : str
+        Its file.
+    *arguments : object
+        What it is told.
+    within : sequence of str
+        A command that runs others, in another network say.
+    """
+
+    def __init__(self, python: str, script: str, *arguments: object, within: Sequence[str] = ()) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._name = script
         self.process = subprocess.Popen(
-            [python, str(HERE / script), *map(str, arguments)],
+            [*within, python, str(HERE / script), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -17,8 +17,12 @@ BAR_WIDTH: Final = 30
 DRAW_INTERVAL_S: Final = 0.1
 
 
-class HubLog(logging.Handler):
-    """Show what the hub logs, without spoiling the bar."""
+#: Packages whose warnings are shown.
+PACKAGES: Final = ("mxl_sockets", "udp_multicast")
+
+
+class PackageLog(logging.Handler):
+    """Show what the packages log, without spoiling the bar."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.WARNING)
@@ -26,13 +30,13 @@ class HubLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record."""
-        self._progress.note(f"hub: {record.getMessage()}")
+        self._progress.note(f"{record.name.partition('.')[0]}: {record.getMessage()}")
 
 
 class Progress:
-    """Show how far a job of several runs is; a context manager.
+    """Show how far an act of several runs is; a context manager.
 
-    Warnings of the hub are shown above the bar meanwhile.
+    Warnings of the packages are shown above the bar meanwhile.
 
     Parameters
     ----------
@@ -40,12 +44,15 @@ class Progress:
         Steps of all runs together.
     stream : text file, optional
         Standard error unless given.
+    unit : str
+        What a step is called.
     """
 
-    def __init__(self, total_steps: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total_steps: int, stream: TextIO | None = None, *, unit: str = "step") -> None:
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._log = HubLog(self)
+        self._log = PackageLog(self)
+        self._unit = unit
         self._total = total_steps
         self._before = 0
         self._label = ""
@@ -53,7 +60,8 @@ class Progress:
         self._begin = self._run_begin = self._drawn = time.monotonic()
 
     def __enter__(self) -> Self:
-        logging.getLogger("mxl_sockets").addHandler(self._log)
+        for package in PACKAGES:
+            logging.getLogger(package).addHandler(self._log)
         return self
 
     def __exit__(
@@ -62,7 +70,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        logging.getLogger("mxl_sockets").removeHandler(self._log)
+        for package in PACKAGES:
+            logging.getLogger(package).removeHandler(self._log)
         self._clear()
 
     def begin_run(self, label: str, steps: int) -> None:
@@ -95,7 +104,7 @@ class Progress:
         filled = round(BAR_WIDTH * done)
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
         elapsed = self._drawn - self._begin
-        what = f"step {step}/{self._steps}" if step else "starting drivers"
+        what = f"{self._unit} {step}/{self._steps}" if step else "starting processes"
         self._clear()
         self._stream.write(f"[{bar}] {100 * done:3.0f} %  {elapsed:4.0f} s  {self._label}: {what}")
         self._stream.flush()

@@ -5,7 +5,7 @@ death keeps to no plan:
 
 ===============  ============================================================
 ``IDLE``         between two steps: answered, nothing asked
-``COMMITTED``    it has made its step and dies before its reply (`mortal`)
+``COMMITTED``    it has made its step and dies before its reply (`cavity.mortal`)
 ``UNANSWERED``   asked and silent: it is paused, the step's deadline passes
                  while the others have made their step, then it is killed
 ``ANY_TIME``     a thread kills it a moment after a step has begun
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import subprocess
 
-    from drivers import DriverProcesses
+    from cavity.drivers import DriverProcesses
 
 #: Seconds after the beginning of a step at which an ``ANY_TIME`` death is due.
 ANY_TIME_DELAY_S: Final = 0.0007

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from cavity import Parameters, Trajectory, total_energy
-from normal_modes import Lines, analytic_lines, discrete_lines
-from spectrum import RESOLVABLE_BINS, Spectrum, distance_in_bins, spectrum_of, strongest_lines
+
+from cavity.normal_modes import Lines, analytic_lines, discrete_lines
+from cavity.solver import Parameters, Trajectory, total_energy
+from cavity.spectrum import RESOLVABLE_BINS, Spectrum, distance_in_bins, spectrum_of, strongest_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def analyse(
     molecules : int
         How many were coupled.
     trajectory : Trajectory
-        Result of `cavity.run`.
+        Result of `cavity.solver.run`.
     excitation : sequence of float
         Sum of the excited populations after each step.
     """

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import cavity
-import kills
-from coupling import AXIS, CouplingError, HubCoupling, Populations
-from drivers import TWO_LEVEL_MODEL, DriverProcesses, drive_command
-
+from cavity import kills, solver
+from cavity.coupling import AXIS, CouplingError, HubCoupling, Populations
+from cavity.drivers import TWO_LEVEL_MODEL, DriverProcesses, drive_command
 from mxl_sockets import SocketHub
 from mxl_sockets.two_level import TwoLevelSystem
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Model of the driver that dies after a given number of commits.
-MORTAL_MODEL: Final = "mortal:MortalTwoLevelSystem"
+MORTAL_MODEL: Final = "cavity.mortal:MortalTwoLevelSystem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Run:
         How many.
     transport : str
         ``unix``, ``tcp`` or ``none`` (molecules in this process).
-    trajectory : cavity.Trajectory
+    trajectory : solver.Trajectory
         What the cavity did.
     populations : coupling.Populations
         What the molecules told about themselves.
@@ -52,7 +50,7 @@ class Run:
 
     molecules: int
     transport: str
-    trajectory: cavity.Trajectory
+    trajectory: solver.Trajectory
     populations: Populations
     steps_per_second: float
     killed: int = 0
@@ -67,7 +65,7 @@ class Run:
 
 
 def run_with_processes(
-    parameters: cavity.Parameters,
+    parameters: solver.Parameters,
     molecules: int,
     steps: int,
     transport: str,
@@ -79,7 +77,7 @@ def run_with_processes(
 
     Parameters
     ----------
-    parameters : cavity.Parameters
+    parameters : solver.Parameters
         The physics.
     molecules, steps : int
         How many.
@@ -143,7 +141,7 @@ def run_with_processes(
 
         begin = time.perf_counter()
         try:
-            trajectory = cavity.run(
+            trajectory = solver.run(
                 parameters, disturbed_couple if planned else couple, steps, after_step=after_step
             )
         finally:
@@ -160,11 +158,11 @@ def run_with_processes(
         )
 
 
-def run_in_process(parameters: cavity.Parameters, molecules: int, steps: int) -> Run:
+def run_in_process(parameters: solver.Parameters, molecules: int, steps: int) -> Run:
     """Run the same molecules without any process or socket: the reference."""
     couple = InProcessCoupling(parameters, molecules)
     begin = time.perf_counter()
-    trajectory = cavity.run(parameters, couple, steps)
+    trajectory = solver.run(parameters, couple, steps)
     rate = steps / (time.perf_counter() - begin)
     return Run(molecules, "none", trajectory, couple.populations, rate)
 
@@ -177,11 +175,11 @@ def open_hub(transport: str, folder: Path) -> SocketHub:
 
 
 class InProcessCoupling:
-    """The ``couple`` of `cavity.run` for molecules in this process.
+    """The ``couple`` of `cavity.solver.run` for molecules in this process.
 
     Parameters
     ----------
-    parameters : cavity.Parameters
+    parameters : solver.Parameters
         Of molecules and time step.
     molecules : int
         How many.
@@ -192,7 +190,7 @@ class InProcessCoupling:
         Of the molecules, after each step.
     """
 
-    def __init__(self, parameters: cavity.Parameters, molecules: int) -> None:
+    def __init__(self, parameters: solver.Parameters, molecules: int) -> None:
         self.populations = Populations()
         self._models = [
             TwoLevelSystem(omega=parameters.molecule_frequency, mu12=parameters.dipole, orientation=AXIS)

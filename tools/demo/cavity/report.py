@@ -1,4 +1,4 @@
-"""The printed summary: three small tables and the list of checks."""
+"""The printed summary: three small tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analysis import Analysis
     from checks import Check
-    from experiment import Run
+
+    from cavity.analysis import Analysis
+    from cavity.experiment import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,6 @@ def speed_table(outcomes: Iterable[Outcome]) -> str:
             f"   {run.killed} of {run.planned_kills}"
         )
     return "\n".join(rows)
-
-
-def checks_table(checks: Iterable[Check]) -> str:
-    """One line per check: verdict, claim, figure."""
-    return "\n".join(["Checks", *(f"  {check.verdict}  {check.claim}: {check.figure}" for check in checks)])
 
 
 def _percent(found: float, expected: float) -> str:

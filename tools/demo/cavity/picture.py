@@ -1,46 +1,21 @@
-"""The picture: spectra of all numbers of molecules, and how the splitting grows.
-
-Drawn with matplotlib's file backend; no display is needed.
-"""
+"""The picture: spectra of all numbers of molecules, and how the splitting grows."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
+from picture_style import COLOURS, DASHES, INK, QUIET, slide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from analysis import Analysis
-    from cavity import Parameters
     from matplotlib.axes import Axes
 
-#: Inches: the shape of a slide.
-SIZE: Final = (12.8, 7.2)
-DOTS_PER_INCH: Final = 150
-
-#: One colour per number of molecules, told apart also without colour vision.
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-DASHES: Final = (0, (5, 3))
-INK: Final = "#222222"
-QUIET: Final = "#777777"
-
-STYLE: Final[dict[Any, Any]] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 14,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 15,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-}
+    from cavity.analysis import Analysis
+    from cavity.solver import Parameters
 
 
 def draw(analyses: Sequence[Analysis], parameters: Parameters, caption: str, path: Path) -> None:
@@ -62,32 +37,21 @@ def draw(analyses: Sequence[Analysis], parameters: Parameters, caption: str, pat
     OSError
         The file could not be written.
     """
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE):
-        figure = plt.figure(figsize=SIZE)
-        try:
-            grid = figure.add_gridspec(
-                len(analyses), 2, width_ratios=(1.75, 1.0), left=0.035, right=0.965, top=0.82, bottom=0.115,
-                hspace=0.12, wspace=0.2,
-            )  # fmt: skip
-            panels = [figure.add_subplot(grid[row, 0]) for row in range(len(analyses))]
-            window = _frequency_window(analyses, parameters)
-            for number, (panel, analysis) in enumerate(zip(panels, analyses, strict=True)):
-                _draw_spectrum(panel, analysis, parameters, window, COLOURS[number % len(COLOURS)])
-            for panel in panels[:-1]:
-                panel.tick_params(labelbottom=False)
-            panels[0].legend(frameon=False, loc="upper right", fontsize=13, borderaxespad=0.0)
-            panels[-1].text(1.006, 0.5, "cavity and\nmolecule alone", fontsize=12, color=QUIET, va="center")
-            panels[-1].set_xlabel(r"frequency  $\omega\,/\,\omega_{\mathrm{c}}$")
-            _draw_splitting(figure.add_subplot(grid[:, 1]), analyses, parameters)
-            figure.text(0.035, 0.925, "Polaritons of a cavity with N molecules", fontsize=24, weight="bold")
-            figure.text(0.035, 0.872, caption, fontsize=14, color=QUIET)
-            figure.savefig(path, dpi=DOTS_PER_INCH)
-        finally:
-            plt.close(figure)
+    with slide("Polaritons of a cavity with N molecules", caption, path) as figure:
+        grid = figure.add_gridspec(
+            len(analyses), 2, width_ratios=(1.75, 1.0), left=0.035, right=0.965, top=0.82, bottom=0.115,
+            hspace=0.12, wspace=0.2,
+        )  # fmt: skip
+        panels = [figure.add_subplot(grid[row, 0]) for row in range(len(analyses))]
+        window = _frequency_window(analyses, parameters)
+        for number, (panel, analysis) in enumerate(zip(panels, analyses, strict=True)):
+            _draw_spectrum(panel, analysis, parameters, window, COLOURS[number % len(COLOURS)])
+        for panel in panels[:-1]:
+            panel.tick_params(labelbottom=False)
+        panels[0].legend(frameon=False, loc="upper right", fontsize=13, borderaxespad=0.0)
+        panels[-1].text(1.006, 0.5, "cavity and\nmolecule alone", fontsize=12, color=QUIET, va="center")
+        panels[-1].set_xlabel(r"frequency  $\omega\,/\,\omega_{\mathrm{c}}$")
+        _draw_splitting(figure.add_subplot(grid[:, 1]), analyses, parameters)
 
 
 def _frequency_window(analyses: Sequence[Analysis], parameters: Parameters) -> tuple[float, float]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from normal_modes import Lines
+
+from cavity.normal_modes import Lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,6 +1,6 @@
 """The wire between the solver and its molecules: one barrier of a hub per step.
 
-`HubCoupling` is the ``couple`` of `cavity.run`. It speaks the dict API that
+`HubCoupling` is the ``couple`` of `cavity.solver.run`. It speaks the dict API that
 our hub and the hub of the maxwelllink package have in common, and does what
 every caller of that API must do: an empty answer means that the step is not
 complete, so have the dead replaced, wait until all molecules are bound, and
@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
+from acts import ActBroke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +67,7 @@ class Populations:
         self.highest = max(self.highest, *populations)
 
 
-class CouplingError(RuntimeError):
+class CouplingError(ActBroke):
     """The molecules did not answer within `GIVE_UP_S`."""
 
 

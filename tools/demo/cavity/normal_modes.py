@@ -20,7 +20,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from cavity import Parameters
+    from cavity.solver import Parameters
 
 
 class Lines(NamedTuple):

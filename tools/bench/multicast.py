@@ -1,0 +1,167 @@
+"""udp-multicast: what a datagram costs beside bare sockets, and a message on a channel beside LCM.
+
+Sending and receiving are measured each in one process (`datagram_subject`),
+streams between two (`stream_subject`), in which nothing is lost: the
+subscriber acknowledges, for every kind in the same way. The figures are CPU
+time per message, user and system, of all processes of a side together; and
+messages per second. Pinned, everything shares one core, and both say the same;
+free, sender and receiver may work at the same time, and the rate is what a
+user sees, though it scatters. All runs in a network namespace with a multicast
+route, which LCM needs; without one LCM is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import machine
+from datagram_loops import RECEIVE_BUFFER
+from harness import Measurement, Target, measure_paired
+from loopback_network import NoNetworkError, loopback_network
+from multicast_sides import LoopSide, StreamSide
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+ROUNDS: Final = 15
+QUICK_ROUNDS: Final = 5
+
+#: Bytes of datagrams that are sent and received one by one.
+LOOP_SIZES: Final = (64, 1024, 8192)
+SEND_BOUND: Final = 1.15
+RECEIVE_BOUND: Final = 1.35
+CHANNEL_BOUND: Final = 1.0
+#: Bytes of the readouts that are sent many at a time.
+MANY_SIZE: Final = 64
+#: Bytes of messages on channels, and messages between acknowledgements. Two
+#: such strides fit into 4 MiB, to which the system adds as much for itself; of
+#: which a datagram of 64 KiB takes 128.
+CHANNEL_STRIDES: Final = {64: 512, 1024: 512, 60 << 10: 16, 1 << 20: 1}
+MANY_STRIDE: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A comparison: what each side is made of, and the bound of ours by the other.
+
+    On one core CPU time is judged, which repeats; on free cores the time that
+    passed, the reciprocal of messages per second.
+    """
+
+    name: str
+    size: int
+    kinds: Mapping[str, str]
+    stride: int
+    bound: float
+
+    def target(self, *, wall: bool) -> Target:
+        """Return what is judged."""
+        ours, other = self.kinds
+        return Target(ours, other, self.bound, wall=wall)
+
+    def __str__(self) -> str:
+        size = f"{self.size >> 10} KiB" if self.size >= 1 << 10 else f"{self.size} B"
+        return f"{self.name:<13}{size:>8}"
+
+
+def rows() -> list[Row]:
+    """Return all comparisons."""
+    found = [
+        Row(what, size, {"ours": "ours", "bare": "bare"}, 0, bound)
+        for what, bound in (("send", SEND_BOUND), ("receive", RECEIVE_BOUND))
+        for size in LOOP_SIZES
+    ]
+    found += [
+        Row(name, MANY_SIZE, kinds, MANY_STRIDE, 1 / times)
+        for name, kinds, times in (
+            ("many", {"ours": "many", "bare": "bare"}, 8),
+            ("many, Python", {"ours": "many-python", "bare": "bare-python"}, 3),
+        )
+    ]
+    found += [
+        Row("channel", size, {"ours": "channel", "lcm": "lcm"}, stride, CHANNEL_BOUND)
+        for size, stride in CHANNEL_STRIDES.items()
+    ]
+    return found
+
+
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, return them for the file.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        ``quick``, ``peer_python`` as `__main__` reads them.
+    show : callable
+        Takes one line of the table.
+    """
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    with contextlib.ExitStack() as stack:
+        within: Sequence[str] = ()
+        pythons = {"ours": sys.executable, "bare": sys.executable}
+        try:
+            within = stack.enter_context(loopback_network())
+        except NoNetworkError as error:
+            show(f"lcm: skipped, it needs a network namespace with a multicast route: {error}")
+        else:
+            _add_lcm(pythons, options.peer_python or sys.executable, show)
+        show("CPU of all processes per message, microseconds (spread), and messages per second")
+        return [_measure(row, pythons, within, rounds, show) for row in rows()]
+
+
+def _add_lcm(pythons: dict[str, str], python: str, show: Callable[[str], None]) -> None:
+    limit = int(Path("/proc/sys/net/core/rmem_max").read_text(encoding="ascii"))
+    if limit < RECEIVE_BUFFER:
+        show(f"lcm: skipped, net.core.rmem_max is {limit}, and it would lose messages below {RECEIVE_BUFFER}")
+    elif subprocess.run(
+        [python, "-c", "import lcm"], capture_output=True, check=False, timeout=60
+    ).returncode:
+        show("lcm: skipped, it cannot be imported; --peer-python names an interpreter that has it")
+    else:
+        pythons["lcm"] = python
+
+
+def _measure(
+    row: Row, pythons: Mapping[str, str], within: Sequence[str], rounds: int, show: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure one row, pinned and free, with the same processes."""
+    with contextlib.ExitStack() as stack:
+        sides = {
+            name: stack.enter_context(
+                StreamSide(kind, row.size, row.stride, pythons[name], within)
+                if row.stride
+                else LoopSide(row.name, kind, row.size, pythons[name], within)
+            )
+            for name, kind in row.kinds.items()
+            if name in pythons
+        }
+        found: dict[str, Any] = {"row": row.name, "bytes": row.size}
+        title = str(row)
+        for core, cores in (("one", machine.one_core()), ("free", machine.all_cores())):
+            if core == "free" and not row.stride:
+                break  # one process
+            for side in sides.values():
+                side.pin(cores)
+            measurement = measure_paired(sides, 1, rounds)
+            verdict = row.target(wall=core == "free").judge(measurement)
+            show(f"{title:<22}{core:<6}{_columns(measurement)}   {verdict or ''}")
+            found[core] = measurement.as_json()
+            found[core]["verdict"] = asdict(verdict) if verdict else None
+            title = ""
+    return found
+
+
+def _columns(measurement: Measurement) -> str:
+    columns = "".join(
+        f"{f'{name} {figure.median:.2f} ±{50 * figure.spread:.0f} %':>20}"
+        f"{measurement.steps_per_second(name).median:>9.0f}/s"
+        for name in measurement.samples
+        for figure in (measurement.cpu_us(name),)
+    )
+    return columns + ("  NOISY" if measurement.noisy else "")
