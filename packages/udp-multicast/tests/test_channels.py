@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from udp_multicast import ReceiverClosed
-from udp_multicast.channels import ChannelReceiver, ChannelSender, ChannelUrl, _sender
+from udp_multicast.channels import ChannelReceiver, ChannelSender, ChannelUrl, _reception, _sender
 from wireframe.datagram import encode_fragments, encode_small
-from wireframe.errors import BadHeader, FrameError
+from wireframe.errors import BadHeader, FrameError, TruncatedFrame
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -409,6 +409,48 @@ def test_closing_wakes_who_waits(make_receiver, wait):
         receiver.receive()
 
 
+def test_threads_that_receive_take_turns(make_receiver, make_sender):
+    """Who finds another one waiting waits no longer than it wants to."""
+    receiver = make_receiver(timeout=None)
+    sender = make_sender(receiver)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(receiver.receive(LIMIT_S)))
+    with receiver._reception.inlet.turn:
+        thread.start()
+        waiting = [threading.Thread(target=lambda: found.append(receiver.receive()))]
+        waiting[0].start()
+    with contextlib.suppress(TimeoutError):
+        found.append(receiver.receive(0.01))
+    for number in range(2):
+        sender.send(bytes([number]))
+    for each in (thread, *waiting):
+        each.join(LIMIT_S)
+        assert not each.is_alive()
+    assert sorted(message.readout for message in found) == [b"\x00", b"\x01"]
+
+
+def test_what_was_told_of_a_host_is_only_counted_from_then_on(
+    make_receiver, bare_sender, caplog, monkeypatch
+):
+    """What is remembered for it is bounded, too: it starts anew."""
+    monkeypatch.setattr(_reception, "MAX_CAUSES", 1)
+    receiver = make_receiver(Number)
+    sock = bare_sender(receiver)
+    with caplog.at_level(logging.INFO, "udp_multicast.channels"):
+        for data in (b"noise", b"noise", b"LC03", b"noise"):
+            sock.send(data)
+        for number, payload in enumerate((b"\x00", b"\x00", b"\x05")):
+            sock.send(b"".join(encode_small(number, "ADC", payload)))
+        assert receiver.receive().readout.value == 5
+    statistics = receiver.statistics
+    assert (statistics.foreign, statistics.broken, statistics.unreadable) == (3, 1, 2)
+    assert [record.args[-1].__class__ for record in caplog.records] == [
+        BadHeader,
+        TruncatedFrame,
+        ZeroDivisionError,
+    ]
+
+
 def test_statistics_stay_after_closing(make_receiver, make_sender):
     receiver = make_receiver()
     make_sender(receiver).send(b"hello")
@@ -471,6 +513,58 @@ def test_asynchronous_iteration_goes_on_after_what_is_no_message(make_receiver, 
     for parts in encode_fragments(0, "ADC", bytes(3000), 1000):
         sock.send(b"".join(parts))
     assert len(asyncio.run(anext(receiver)).readout) == 3000
+
+
+def test_a_flood_that_is_no_message_does_not_hold_the_event_loop(make_receiver, bare_sender):
+    """Other tasks run between so many datagrams, though more of them are here all the time."""
+    receiver = make_receiver()
+    sock = bare_sender(receiver)
+    turns = []
+
+    async def flood(task):
+        for _ in range(3):
+            for _ in range(_reception.TURN):
+                sock.send(b"noise")
+            await asyncio.sleep(0)
+            turns.append(receiver.statistics.foreign)
+        sock.send(b"".join(encode_small(0, "ADC", b"hello")))
+        return (await task).readout
+
+    async def both():
+        for _ in range(2 * _reception.TURN):
+            sock.send(b"noise")
+        return await flood(asyncio.ensure_future(anext(receiver)))
+
+    assert asyncio.run(asyncio.wait_for(both(), LIMIT_S)) == b"hello"
+    assert turns[0] == _reception.TURN
+    assert receiver.statistics.foreign == 5 * _reception.TURN
+
+
+def test_hosts_that_are_not_among_the_sources_are_strangers():
+    """Where the kernel has no source filter: the group is one host."""
+    with (
+        ChannelReceiver(None, None, LOOPBACK, 0, sources=["127.0.0.2"], timeout=LIMIT_S) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as friend,
+    ):
+        friend.bind(("127.0.0.2", 0))
+        for number, sock in enumerate((stranger, friend)):
+            sock.sendto(b"".join(encode_small(number, "ADC", b"hello")), (LOOPBACK, receiver.port))
+        assert receiver.receive().sequence == 1
+        statistics = receiver.statistics
+        assert (statistics.strangers, statistics.messages, statistics.datagrams) == (1, 1, 1)
+
+
+def test_messages_keep_their_bytes_when_the_next_ones_come(make_receiver, make_sender):
+    """Datagrams above and below the size from which they are read in place, in one buffer."""
+    receiver = make_receiver()
+    sender = make_sender(receiver, rate=None)
+    payloads = [bytes([number]) * size for number, size in enumerate((10, 4095, 4100, 65000, 100_000))]
+    for payload in payloads:
+        sender.send(payload)
+    messages = [receiver.receive() for _ in payloads]
+    assert [message.readout for message in messages] == payloads
+    assert {type(message.readout) for message in messages} == {bytes}
 
 
 def test_asynchronous_iteration_over_a_closed_receiver_is_over_at_once(make_receiver):

@@ -15,7 +15,6 @@ from udp_multicast._intake import Datagram
 from udp_multicast._losses import SenderLosses
 from udp_multicast._version import __version__
 from udp_multicast.background import BackgroundReceiver
-from udp_multicast.base import DEFAULT_GROUP, DEFAULT_PORT, MulticastSocketBase
 from udp_multicast.channels import (
     ChannelMessage,
     ChannelReceiver,
@@ -31,6 +30,7 @@ from udp_multicast.errors import (
     ReceiverClosed,
     UnsupportedHere,
 )
+from udp_multicast.multicast_socket import DEFAULT_GROUP, DEFAULT_PORT, MulticastSocketBase
 from udp_multicast.readouts import (
     ArrayReadout,
     JsonReadout,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from udp_multicast._quiet_log import QuietLogger
+from udp_multicast._quiet_log import MAX_CAUSES, QuietLogger
 from wireframe import FrameTooLarge
 
 if TYPE_CHECKING:
@@ -70,8 +70,11 @@ class Intake(Generic[R]):
     ----------
     received, bytes, broken, strangers : int
         See `ReceiverStatistics`.
-    is_plain : bool
-        No sources and no readout ids: every datagram only has to be decoded.
+    has_sources, has_ids : bool
+        Whether senders have to be looked at, and readouts to be counted.
+    told : set
+        Host and kind of error that only have to be counted from now on, so that
+        a broken datagram costs no more than a readout. Bounded.
     """
 
     __slots__ = (
@@ -84,10 +87,12 @@ class Intake(Generic[R]):
         "broken",
         "bytes",
         "from_bytes",
-        "is_plain",
+        "has_ids",
+        "has_sources",
         "ledger",
         "received",
         "strangers",
+        "told",
     )
 
     def __init__(
@@ -105,11 +110,14 @@ class Intake(Generic[R]):
         self._sources = frozenset(sources)
         self._strict = strict
         self._on_broken = on_broken
-        self._readout_id = readout_id
+        # Called only if there is one, see `has_ids`.
+        self._readout_id = cast("Callable[[R], int]", readout_id)
         self.ledger = ledger
         self._clock = clock
         self._quiet = QuietLogger(_log)
-        self.is_plain = not sources and readout_id is None
+        self.told: set[tuple[str, type[Exception]]] = set()
+        self.has_sources = bool(sources)
+        self.has_ids = readout_id is not None
         self.received = 0
         self.bytes = 0
         self.broken = 0
@@ -132,19 +140,23 @@ class Intake(Generic[R]):
         Exception
             Strict, and the class refused it.
         """
-        if self._sources and self.is_stranger(sender):
+        if self.has_sources and self.is_stranger(sender):
             self.strangers += 1
             return REFUSED
         try:
             if len(data) > max_size:
                 raise FrameTooLarge("a datagram of bytes", len(data), max_size, data)  # noqa: TRY301 - counted below
             readout = self.from_bytes(data)
-            if self._readout_id is not None:
-                self.ledger.update(sender, self._readout_id(readout), self._clock())
+            if self.has_ids:
+                self.count(sender, readout)
         except Exception as error:  # noqa: BLE001 - the class is the user's; whatever it raises, the datagram is broken
             self.refuse(data, sender, error)
             return REFUSED
         return readout
+
+    def count(self, sender: tuple[Any, ...], readout: R) -> None:
+        """Enter the id of a readout, which it has."""
+        self.ledger.update(sender, self._readout_id(readout), self._clock())
 
     def take_all(self, parts: Sequence[bytes], sender: tuple[Any, ...], max_size: int, into: list[R]) -> None:
         """Judge the datagrams of a batch; readouts are added to `into`.
@@ -156,7 +168,7 @@ class Intake(Generic[R]):
         """
         start = 0
         # The first is the longest of a batch.
-        while self.is_plain and len(parts[0]) <= max_size and start < len(parts):
+        while not (self.has_sources or self.has_ids) and len(parts[0]) <= max_size and start < len(parts):
             before = len(into)
             try:
                 # Extended one by one: after an error, `into` tells which one it was.
@@ -175,6 +187,8 @@ class Intake(Generic[R]):
     def refuse(self, data: bytes, sender: tuple[Any, ...], error: Exception) -> None:
         """Count a broken datagram, tell about it and, if strict, raise the error."""
         self.broken += 1
+        if (sender[0], type(error)) in self.told:
+            return
         self._quiet.warn(
             str(sender[0]),
             type(error).__name__,
@@ -187,3 +201,7 @@ class Intake(Generic[R]):
             self._on_broken(Datagram(data, sender), error)
         if self._strict:
             raise error
+        if self._on_broken is None and not _log.isEnabledFor(logging.DEBUG):
+            if len(self.told) >= MAX_CAUSES:
+                self.told.clear()
+            self.told.add((sender[0], type(error)))

@@ -43,7 +43,10 @@ class Membership:
         self._joined: dict[Interface, Interface] = {}
 
     def join(self, interface: Interface) -> None:
-        """Join on an interface; nothing happens if that was done before.
+        """Join on an interface; nothing happens if it is joined there.
+
+        Whether it is, the system knows: an interface that was unplugged took
+        the membership with it, and comes back as another one.
 
         Raises
         ------
@@ -52,7 +55,9 @@ class Membership:
         UnsupportedHere
             There are sources, and this is not Linux.
         """
-        if interface in self._joined:
+        before = self._joined.get(interface)
+        if before is not None and _options.WINDOWS:
+            # There a second join may be refused in other words than "in use".
             return
         actual = interface
         try:
@@ -67,6 +72,8 @@ class Membership:
             _log.warning("no route to %s: joined on the loopback interface only", self._group.host)
             self._join(actual)
         self._joined[interface] = actual
+        if before is not None and before != actual:
+            self._leave(before)
 
     def _join(self, interface: Interface) -> None:
         done: list[str | None] = []
@@ -96,9 +103,12 @@ class Membership:
         actual = self._joined.pop(interface, None)
         if actual is None:
             raise AddressError(f"{self._group.host} was not joined on interface {interface.given}")
+        self._leave(actual)
+
+    def _leave(self, interface: Interface) -> None:
         for source in self._sources:
             try:
-                leave(self._sock, self._group, actual, source)
+                leave(self._sock, self._group, interface, source)
             except OSError as error:
                 # The interface is gone, and the membership with it.
                 if error.errno not in NO_ROUTE:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import time
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from udp_multicast import _batch
 from udp_multicast._intake import REFUSED, Datagram
-from udp_multicast.base import MulticastSocketBase
 from udp_multicast.errors import ReceiverClosed
+from udp_multicast.multicast_socket import MulticastSocketBase
 
 if TYPE_CHECKING:
     from collections import deque
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 DEFAULT_MAX_PACKET_SIZE: Final = 65535
 #: Readouts that `receive_many` returns at the most, or a few more.
 MANY: Final = 1024
+#: Broken datagrams after which a wait looks at the clock, or lets the event loop
+#: run: a flood of them must not keep anybody for ever. Not after each, which
+#: would make them dearer than readouts.
+PATIENCE: Final = 16
 
 R = TypeVar("R")
 
@@ -68,9 +73,11 @@ class Reception(MulticastSocketBase, Generic[R]):
         if not inlet.turn.acquire(False):
             inlet.await_turn(inlet.deadline())
         try:
+            if inlet.has_gro:
+                return self._receive_next(max_size)
             intake = self._intake
             deadline: float | None = None
-            while not inlet.has_gro:
+            while True:
                 try:
                     size, sender = inlet.take(inlet.buffer, 0, inlet.wait_flags)
                 except BlockingIOError:
@@ -84,17 +91,24 @@ class Reception(MulticastSocketBase, Generic[R]):
                 intake.received += 1
                 intake.bytes += size
                 data = bytes(inlet.buffer[:size])
-                if intake.is_plain and size <= max_size:
-                    try:
-                        return intake.from_bytes(data)
-                    except Exception as error:  # noqa: BLE001 - the class is the user's
-                        intake.refuse(data, sender, error)
+                if intake.has_sources or size > max_size:
+                    verdict = intake.take(data, sender, max_size)
+                    if verdict is not REFUSED:
+                        return verdict
                 else:
-                    readout = intake.take(data, sender, max_size)
-                    if readout is not REFUSED:
-                        return readout
-                deadline = inlet.check(deadline)
-            return self._receive_next(max_size)
+                    # What `take` does, in place: a call costs as much as all the rest.
+                    try:
+                        readout = intake.from_bytes(data)
+                        if intake.has_ids:
+                            intake.count(sender, readout)
+                        return readout  # noqa: TRY300 - the usual way is the shortest
+                    except Exception as error:  # noqa: BLE001 - the class is the user's
+                        if (sender[0], type(error)) in intake.told:
+                            intake.broken += 1
+                        else:
+                            intake.refuse(data, sender, error)
+                if not intake.received % PATIENCE:
+                    deadline = inlet.check(deadline)
         finally:
             inlet.turn.release()
 
@@ -247,9 +261,13 @@ class Reception(MulticastSocketBase, Generic[R]):
 
     def _receive_now(self, deadline: float) -> R:
         """Return a readout that is there, with the turn."""
-        while True:
+        refused = 0
+        # What is pending makes no socket readable, so nobody would come back for it.
+        while self._pending or refused < PATIENCE:
             datagram = self._next_datagram(-math.inf)
             readout = self._intake.take(datagram.data, datagram.sender, DEFAULT_MAX_PACKET_SIZE)
             if readout is not REFUSED:
                 return readout
+            refused += 1
             self._inlet.check(deadline)
+        raise BlockingIOError(errno.EAGAIN, "none among so many datagrams")

@@ -18,7 +18,7 @@ from udp_multicast._joining import require_interface
 from udp_multicast._losses import LossLedger
 from udp_multicast._membership import Membership, bind_to_group
 from udp_multicast._reception import DEFAULT_MAX_PACKET_SIZE, Reception
-from udp_multicast.base import DEFAULT_GROUP, DEFAULT_PORT
+from udp_multicast.multicast_socket import DEFAULT_GROUP, DEFAULT_PORT
 from udp_multicast.readouts import ReadoutClass
 from udp_multicast.statistics import RateMeter, ReceiverStatistics
 
@@ -97,7 +97,8 @@ class MulticastReceiver(Reception[R], Generic[R]):
     `statistics` may be used by any thread. After a fork the child cannot
     use the receiver; the parent goes on.
 
-    Broken datagrams are logged as warnings, once per sender and kind of error.
+    Broken datagrams are logged as warnings, once per host and kind of error; each
+    one at debug level, if that is on when the first comes.
 
     Examples
     --------
@@ -193,7 +194,10 @@ class MulticastReceiver(Reception[R], Generic[R]):
     def join(self, interface: str | int | None = None) -> None:
         """Join the group on one more interface, or again after `leave`.
 
-        Nothing happens if it is joined there.
+        Also when an interface was unplugged and plugged in again, or came with
+        the network when there was none: to the system it is a new one. One
+        that merely went down and up stays joined. Nothing happens if the group
+        is joined there.
 
         Parameters
         ----------

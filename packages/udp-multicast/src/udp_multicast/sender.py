@@ -15,8 +15,8 @@ from udp_multicast._batch import MAX_PARTS, BatchSender
 from udp_multicast._joining import NO_ROUTE, require_interface, send_on
 from udp_multicast._loopback import loopback
 from udp_multicast._pacing import Pacer
-from udp_multicast.base import DEFAULT_GROUP, DEFAULT_PORT, MulticastSocketBase
 from udp_multicast.errors import DatagramTooLarge
+from udp_multicast.multicast_socket import DEFAULT_GROUP, DEFAULT_PORT, MulticastSocketBase
 from wireframe.datagram import MAX_DATAGRAM
 
 if TYPE_CHECKING:

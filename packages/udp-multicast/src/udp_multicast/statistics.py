@@ -23,7 +23,8 @@ _SAMPLES: Final = 16
 class ReceiverStatistics:
     """What a receiver counted, at one moment.
 
-    ``sent = received + kernel_drops`` for datagrams that reached this host.
+    ``sent = received + kernel_drops`` for datagrams that reached this host,
+    with the exception that `kernel_drops` tells.
 
     Attributes
     ----------
@@ -51,6 +52,9 @@ class ReceiverStatistics:
     kernel_drops : int or None
         Datagrams the kernel dropped because the buffer was full, since the
         receiver was made; None where the system does not tell (not Linux).
+        After the first `receive_many`, datagrams that the kernel had put
+        together are dropped together and count as one: then it is the least
+        there were, and readout ids tell how many.
     granted_buffer : int
         Bytes of receive buffer the system granted. Linux says twice what one
         asks for, and counts some 830 bytes for the smallest datagram.

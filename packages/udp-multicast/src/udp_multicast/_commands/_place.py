@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from udp_multicast._url import DEFAULT_URL, ChannelUrl, parse_url
-from udp_multicast.base import DEFAULT_GROUP, DEFAULT_PORT
+from udp_multicast.multicast_socket import DEFAULT_GROUP, DEFAULT_PORT
 
 if TYPE_CHECKING:
     import argparse

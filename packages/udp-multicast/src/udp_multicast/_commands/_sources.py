@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
 from udp_multicast.channels import ChannelReceiver
 from udp_multicast.readouts import RawBytes
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from udp_multicast._commands._place import Place
+
+ReceiverT = TypeVar("ReceiverT", bound="MulticastReceiver[Any] | ChannelReceiver[Any]")
 
 #: Senders of plain readouts that are told apart.
 MAX_SENDERS: Final = 256
@@ -100,28 +102,11 @@ def name_of(sender: tuple[object, ...]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class PlainSource:
-    """Plain readouts, one datagram each.
+class _Listening(Generic[ReceiverT]):
+    """A receiver, until the end of the `with`."""
 
-    Parameters
-    ----------
-    place : Place
-        Where to listen.
-    """
-
-    def __init__(self, place: Place) -> None:
-        self._receiver = MulticastReceiver(
-            RawBytes,
-            place.group,
-            place.port,
-            interface=place.interface,
-            buffer_size=place.buffer_size or BUFFER_SIZE,
-        )
-        self._label = str(place)
-        self._messages = 0
-        self._bytes = 0
-        #: By source address, the last one heard at the end.
-        self._senders: OrderedDict[tuple[object, ...], SenderTotals] = OrderedDict()
+    def __init__(self, receiver: ReceiverT) -> None:
+        self._receiver = receiver
 
     def __enter__(self) -> Self:
         return self
@@ -135,6 +120,32 @@ class PlainSource:
     def port(self) -> int:
         """The port, also where the system chose it."""
         return self._receiver.port
+
+
+class PlainSource(_Listening[MulticastReceiver[RawBytes]]):
+    """Plain readouts, one datagram each.
+
+    Parameters
+    ----------
+    place : Place
+        Where to listen.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(
+            MulticastReceiver(
+                RawBytes,
+                place.group,
+                place.port,
+                interface=place.interface,
+                buffer_size=place.buffer_size or BUFFER_SIZE,
+            )
+        )
+        self._label = str(place)
+        self._messages = 0
+        self._bytes = 0
+        #: By source address, the last one heard at the end.
+        self._senders: OrderedDict[tuple[object, ...], SenderTotals] = OrderedDict()
 
     def receive(self, timeout: float) -> Arrival:
         """Return what arrives next, or raise `TimeoutError`."""
@@ -167,7 +178,7 @@ class PlainSource:
         )
 
 
-class ChannelSource:
+class ChannelSource(_Listening[ChannelReceiver[bytes]]):
     """Messages of channels.
 
     Parameters
@@ -177,27 +188,16 @@ class ChannelSource:
     """
 
     def __init__(self, place: Place) -> None:
-        self._receiver = ChannelReceiver(
-            None,
-            place.channels or None,
-            place.group,
-            place.port,
-            interface=place.interface,
-            buffer_size=place.buffer_size,
+        super().__init__(
+            ChannelReceiver(
+                None,
+                place.channels or None,
+                place.group,
+                place.port,
+                interface=place.interface,
+                buffer_size=place.buffer_size,
+            )
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._receiver.close()
-
-    @property
-    def port(self) -> int:
-        """The port, also where the system chose it."""
-        return self._receiver.port
 
     def receive(self, timeout: float) -> Arrival:
         """Return what arrives next, or raise `TimeoutError`."""

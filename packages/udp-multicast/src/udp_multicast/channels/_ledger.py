@@ -135,8 +135,10 @@ class ChannelLedger:
         self.ignored = 0
         self.unreadable = 0
 
-    def take(self, data: bytes, sender: Address, now: float) -> ChannelMessage[bytes] | None:
+    def take(self, data: bytes | memoryview, sender: Address, now: float) -> ChannelMessage[bytes] | None:
         """Take a datagram; return its message if it completes one that is wanted.
+
+        Nothing of `data` is kept: its memory may be reused.
 
         Raises
         ------
@@ -146,7 +148,7 @@ class ChannelLedger:
         """
         self.datagrams += 1
         try:
-            event = decode(data, max_size=self._max_size)
+            event = decode(data, max_size=self._max_size, copy=False)
         except FrameError:
             if data[:4] in _MAGICS:
                 self.broken += 1

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-import threading
-import time
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
-from udp_multicast._quiet_log import QuietLogger
 from udp_multicast.channels._ledger import MAX_SENDERS, ChannelLedger
 from udp_multicast.channels._message import ChannelMessage, ReadoutT
+from udp_multicast.channels._reception import ChannelReception
 from udp_multicast.channels._sender import resolve
 from udp_multicast.errors import ReceiverClosed
 from udp_multicast.readouts import RawBytes
 from udp_multicast.receiver import DEFAULT_BUFFER_SIZE, MulticastReceiver
 from wireframe.datagram import MAX_SIZE
-from wireframe.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -25,12 +20,6 @@ if TYPE_CHECKING:
     from udp_multicast._intake import Datagram
     from udp_multicast.channels._statistics import ChannelStatistics
     from udp_multicast.readouts import ReadoutClass
-
-#: Datagrams that are still read after the deadline, if they are here already:
-#: a message may be complete, but a flood must not hold the caller for ever.
-_GRACE: Final = 4096
-
-_log = logging.getLogger("udp_multicast.channels")
 
 
 class ChannelReceiver(Generic[ReadoutT]):
@@ -171,15 +160,9 @@ class ChannelReceiver(Generic[ReadoutT]):
         if isinstance(channels, str):
             raise TypeError(f"channels is a collection of names, not the one name {channels!r}")
         place = resolve(url, group, port)
-        self._from_bytes = None if readout_class is None else readout_class.from_bytes
-        self._strict = strict
-        self._ledger = ChannelLedger(
+        ledger = ChannelLedger(
             channels, max_size=max_size, max_age_s=max_age_s, max_bytes=max_bytes, max_senders=max_senders
         )
-        self._on_broken = on_broken
-        self._quiet = QuietLogger(_log)
-        # Guards the ledger: statistics may be asked for by other threads.
-        self._lock = threading.Lock()
         self._receiver = MulticastReceiver(
             RawBytes,
             place.group,
@@ -188,6 +171,13 @@ class ChannelReceiver(Generic[ReadoutT]):
             timeout=timeout,
             buffer_size=buffer_size or place.buffer_size or DEFAULT_BUFFER_SIZE,
             **settings,
+        )
+        self._reception = ChannelReception(
+            self._receiver,
+            ledger,
+            None if readout_class is None else readout_class.from_bytes,
+            strict=strict,
+            on_broken=on_broken,
         )
 
     def __enter__(self) -> Self:
@@ -244,20 +234,7 @@ class ChannelReceiver(Generic[ReadoutT]):
         Exception
             `strict`, and the readout class refused a message: its own error.
         """
-        wait = self._receiver.gettimeout() if timeout is ... else timeout
-        deadline = None if wait is None else time.monotonic() + wait
-        left, grace = wait, _GRACE
-        while True:
-            datagram = self._receiver.receive_datagram(timeout=left)
-            message = self._take(datagram)
-            if message is not None:
-                return message
-            if deadline is not None:
-                left = max(0.0, deadline - time.monotonic())
-                if not left:
-                    grace -= 1
-                    if not grace:
-                        raise TimeoutError(errno.ETIMEDOUT, "no message in time")
+        return self._reception.receive(timeout)
 
     def __iter__(self) -> Self:
         return self
@@ -276,63 +253,15 @@ class ChannelReceiver(Generic[ReadoutT]):
         from udp_multicast import _asynchronous
 
         try:
-            return await _asynchronous.receive(self._receiver._inlet, self._receive_now)
+            return await _asynchronous.receive(self._reception.inlet, self._reception.receive_now)
         except ReceiverClosed:
             raise StopAsyncIteration from None
 
     @property
     def statistics(self) -> ChannelStatistics:
         """All counts as they are now, sender by sender and in all."""
-        socket = self._receiver.statistics
-        with self._lock:
-            return self._ledger.statistics(
-                time.monotonic(),
-                strangers=socket.strangers,
-                kernel_drops=socket.kernel_drops,
-                granted_buffer=socket.granted_buffer,
-            )
+        return self._reception.statistics()
 
     def close(self) -> None:
         """Leave the group, close the socket and wake whoever waits; safe to call again."""
         self._receiver.close()
-
-    def _receive_now(self, deadline: float) -> ChannelMessage[ReadoutT]:
-        """Return a message that is here, for an event loop."""
-        while True:
-            message = self._take(self._receiver.receive_datagram(timeout=0))
-            if message is not None:
-                return message
-            self._receiver._inlet.check(deadline)
-
-    def _take(self, datagram: Datagram) -> ChannelMessage[ReadoutT] | None:
-        """Return the message that a datagram completes, if it does and is wanted."""
-        try:
-            with self._lock:
-                message = self._ledger.take(datagram.data, datagram.sender, time.monotonic())
-        except FrameError as error:
-            self._refuse(datagram, error)
-            return None
-        if message is not None and self._from_bytes is not None:
-            try:
-                message.readout = self._from_bytes(message.readout)
-            except Exception as error:  # noqa: BLE001 - the class is the user's; what it raises is its verdict
-                with self._lock:
-                    self._ledger.unreadable += 1
-                self._refuse(type(datagram)(message.readout, datagram.sender), error)
-                return None
-        return cast("ChannelMessage[ReadoutT]", message)
-
-    def _refuse(self, datagram: Datagram, error: Exception) -> None:
-        """Tell about what is no message and, if strict, raise the error."""
-        self._quiet.warn(
-            str(datagram.sender[0]),
-            type(error).__name__,
-            "%d bytes from %s are no message: %r",
-            len(datagram.data),
-            datagram.sender,
-            error,
-        )
-        if self._on_broken is not None:
-            self._on_broken(datagram, error)
-        if self._strict:
-            raise error

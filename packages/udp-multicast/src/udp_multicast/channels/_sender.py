@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from udp_multicast._pacing import Pacer
 from udp_multicast._url import ChannelUrl, parse_url
+from udp_multicast.channels._outlet import Outlet
 from udp_multicast.sender import MulticastSender
 from wireframe.datagram import MAX_DATAGRAM, encode_message
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from udp_multicast.readouts import Readout
+    from wireframe.datagram import Parts
 
 #: Bytes per second of messages that take several datagrams. The receivers of
 #: this package and of LCM keep up with it on one host, as a rule also with the
@@ -74,6 +77,10 @@ class ChannelSender:
     use by several threads: messages do not interleave. Nothing is acknowledged
     or repeated.
 
+    The socket is connected to a multicast group, and keeps its interface and
+    source address until they are gone; then another one takes over, with the
+    same port.
+
     Examples
     --------
     >>> with ChannelSender("ADC", interface="127.0.0.1") as sender:
@@ -102,8 +109,16 @@ class ChannelSender:
         self._pacer = Pacer(rate, BURST, sleep=self._closing.wait)
         self._lock = threading.Lock()
         self._sequence = 0
-        self._sender = MulticastSender(
-            place.group, place.port, place.ttl if ttl is None else ttl, interface=interface, **settings
+        self._outlet = Outlet(
+            functools.partial(
+                MulticastSender,
+                place.group,
+                place.port,
+                place.ttl if ttl is None else ttl,
+                interface=interface,
+                **settings,
+            ),
+            needs_route=interface is None,
         )
 
     def __enter__(self) -> Self:
@@ -129,7 +144,7 @@ class ChannelSender:
 
     def address(self) -> tuple[str, int]:
         """Return group and port."""
-        return self._sender.address()
+        return self._outlet.sender.address()
 
     def send(self, data: Buffer, *, channel: str | None = None) -> int:
         """Send a message.
@@ -158,20 +173,25 @@ class ChannelSender:
             EBADF if the sender was closed meanwhile.
         """
         name = self._channel if channel is None else channel
-        send_parts = self._sender.send_parts
         with self._lock:
             datagrams = encode_message(self._sequence, name, data, self._max_datagram)
             # Counted before it is sent: half a message is a lost one.
             self._sequence = (self._sequence + 1) % _NUMBERS
-            if len(datagrams) == 1:
-                send_parts(datagrams[0])
-            else:
-                wait = self._pacer.wait
-                for parts in datagrams:
-                    wait(len(parts[0]) + len(parts[1]))
-                    # A closed socket refuses; no pause outlasts `close`.
-                    send_parts(parts)
-        return sum(len(parts[-1]) for parts in datagrams)
+            if len(datagrams) > 1:
+                return self._send_fragments(datagrams)
+            self._outlet.send(datagrams[0])
+            return len(datagrams[0][1])
+
+    def _send_fragments(self, datagrams: list[Parts]) -> int:
+        """Send the datagrams of one message at their pace; return its bytes."""
+        wait, send = self._pacer.wait, self._outlet.send
+        sent = 0
+        for parts in datagrams:
+            wait(len(parts[0]) + len(parts[1]))
+            # A closed socket refuses; no pause outlasts `close`.
+            send(parts)
+            sent += len(parts[1])
+        return sent
 
     def send_data(self, data: Buffer) -> int:
         """Send a message on the channel of this sender; as `send`, by the name `MulticastSender` gives it."""
@@ -202,7 +222,7 @@ class ChannelSender:
     def close(self) -> None:
         """Close the socket; safe to call again, and from other threads."""
         self._closing.set()
-        self._sender.close()
+        self._outlet.close()
 
 
 def resolve(url: str | None, group: str | None, port: int | None) -> ChannelUrl:
