@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import echo_round_trips
 import hub_barrier
 import machine
 import multicast
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: One module per package: ``run(options, show)`` returns rows for the file.
-BENCHES: Final = {"mxl-sockets": hub_barrier, "udp-multicast": multicast}
+BENCHES: Final = {"mxl-sockets": hub_barrier, "udp-multicast": multicast, "echo-rig": echo_round_trips}
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

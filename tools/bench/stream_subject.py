@@ -12,6 +12,7 @@ breaks.
 
 ================ ==============================================================
 ``channel``      `ChannelSender.send`, `ChannelReceiver.receive`
+``channel-many`` `ChannelSender.send_many`, `ChannelReceiver.receive_many`
 ``lcm``          ``LCM.publish``, ``LCM.handle`` of the lcm package, its queue
                  without bound
 ``bare``         ``sendto(readout.to_bytes())``; ``recvfrom_into``, ``bytes``,
@@ -60,16 +61,20 @@ def publisher(kind: str, port: int, payload: bytes) -> Move:
                 publish(CHANNEL, payload)
 
         return send_lcm
-    if kind == "channel":
+    if kind.startswith("channel"):
         from udp_multicast.channels import ChannelSender
 
-        send = ChannelSender(CHANNEL, GROUP, port, 0, interface=LOCAL, rate=None).send
+        sender = ChannelSender(CHANNEL, GROUP, port, 0, interface=LOCAL, rate=None)
+        send, send_all = sender.send, sender.send_many
 
         def send_channel(count: int) -> None:
             for _ in repeat(None, count):
                 send(payload)
 
-        return send_channel
+        def send_channel_many(count: int) -> None:
+            send_all(repeat(payload, count))
+
+        return send_channel_many if kind == "channel-many" else send_channel
     from udp_multicast import MulticastSender, RawBytes
 
     readout = PythonReadout(payload) if kind.endswith("python") else RawBytes(payload)
@@ -99,16 +104,26 @@ def subscriber(kind: str, port: int, size: int) -> Move:
             message = f"{size} bytes were sent, {found} arrived"
             raise ValueError(message)
 
-    if kind == "channel":
+    if kind.startswith("channel"):
         from udp_multicast.channels import ChannelReceiver
 
-        receive = ChannelReceiver(None, (CHANNEL,), GROUP, port, interface=LOCAL).receive
+        receiver = ChannelReceiver(None, (CHANNEL,), GROUP, port, interface=LOCAL)
+        receive, receive_all = receiver.receive, receiver.receive_many
 
         def receive_channel(count: int) -> None:
             for _ in repeat(None, count):
                 check(len(receive().readout))
 
-        return receive_channel
+        def receive_channel_many(count: int) -> None:
+            missing = count
+            while missing:
+                # Not those of the next stride, which may be here already.
+                messages = receive_all(missing)
+                missing -= len(messages)
+                for message in messages:
+                    check(len(message.readout))
+
+        return receive_channel_many if kind == "channel-many" else receive_channel
     from udp_multicast import MulticastReceiver, RawBytes
 
     readout_class: Any = PythonReadout if kind.endswith("python") else RawBytes

@@ -1,0 +1,323 @@
+"""Several rigs as one: each operation goes to all of them and gathers their responses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+from echo_rig._round import Report, Send, ask_all, tell
+from echo_rig.callbacks import Callback, identity, require_callback
+from echo_rig.communicator import Communicator
+from echo_rig.service import AlyxClient, Service
+from wireframe.echo import ExpMessage, ExpStatus
+
+__all__ = ["Services"]
+
+#: Seconds to wait for responses. A rig may have to start cameras first.
+DEFAULT_TIMEOUT: Final = 10.0
+
+
+class _WithService:
+    """A callback that gets its communicator behind the other arguments."""
+
+    __slots__ = ("_callback", "_service", "id")
+
+    def __init__(self, callback: Callable[..., Any], service: Communicator) -> None:
+        self._callback = callback
+        self._service = service
+        #: By this, `clear_callbacks` finds it.
+        self.id = identity(callback)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._callback(*arguments, self._service)
+
+    def __repr__(self) -> str:
+        return repr(self._callback)
+
+
+class Services(Service, Mapping[str, Communicator]):
+    """Rigs by name, and operations that go to all of them.
+
+    Each operation sends to every rig and awaits from each a message of the
+    same event. A rig that cannot be reached, is silent or reports an error does
+    not keep the message from the others.
+
+    Parameters
+    ----------
+    remote_rigs : iterable of Communicator
+        In the order in which they are asked; `stop` and `cleanup` go the other way.
+    timeout : float or None
+        Seconds to wait for the response of a rig, from its echo on. None or 0
+        for as long as it takes. The echo itself has the time limit of the rig.
+
+    Attributes
+    ----------
+    timeout : float or None
+        As given; may be changed.
+    timings : dict of str to float
+        Seconds from asking each rig to its response, in the last round.
+
+    Raises
+    ------
+    TypeError
+        Something else than a `Service` is among the rigs.
+    ValueError
+        Two rigs have the same name.
+
+    Notes
+    -----
+    The operations return a dict of name to data of the response. They raise
+    what is wrong with their arguments before anything is sent; afterwards
+
+    * `RigsSilent`, a `TimeoutError`, if some rigs did not echo or respond in time,
+    * `RigsFailed`, a `RuntimeError`, if some failed in any other way.
+
+    Both carry the results of the others. If an operation is cancelled, nothing
+    of it goes on.
+
+    ``concurrent=False`` asks one rig after the other, each after the response
+    of the one before, or its failure.
+
+    To be used in the thread of the event loop.
+    """
+
+    __slots__ = ("_rigs", "server", "timeout", "timings")
+
+    #: Slot for a communicator in the role of the server. This class does not use it.
+    server: Communicator
+
+    def __init__(self, remote_rigs: Iterable[Communicator], timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        self._rigs: dict[str, Communicator] = {}
+        for rig in remote_rigs:
+            if not isinstance(rig, Service):
+                raise TypeError(f"a rig is a communicator, not {type(rig).__name__}")
+            if rig.name in self._rigs:
+                raise ValueError(f"two rigs have the name {rig.name!r}")
+            self._rigs[rig.name] = rig
+        self.name = "services"
+        self.timeout = timeout
+        self.timings: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Services {', '.join(map(str, self))}>"
+
+    def __getitem__(self, name: str) -> Communicator:
+        return self._rigs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rigs)
+
+    def __len__(self) -> int:
+        return len(self._rigs)
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise TypeError: rigs can be neither added nor removed."""
+        raise TypeError("Services cannot be changed")
+
+    __setitem__ = __delitem__ = pop = popitem = clear = update = setdefault = _refuse
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there are rigs and all are connected."""
+        return len(self) > 0 and all(rig.is_connected for rig in self.values())
+
+    def close(self) -> None:
+        """Close all rigs; also if closing one of them raises."""
+        with contextlib.ExitStack() as stack:
+            for rig in reversed(list(self.values())):
+                stack.callback(rig.close)
+
+    def assign_callback(
+        self, event: ExpMessage | int | str, callback: Callback, return_service: bool = False
+    ) -> None:
+        """Call a function when an event comes from any rig.
+
+        Parameters
+        ----------
+        event : ExpMessage, int or str
+            One event, several together, or 0 for errors that rigs report.
+        callback : callable or Future
+            Called as ``callback(data, addr)``, or if there are several events
+            as ``callback(data, addr, event)``. A future is set by the first.
+        return_service : bool
+            Append the communicator to these arguments.
+
+        Raises
+        ------
+        TypeError
+            `callback` is neither callable nor a future, or it is a future with
+            `return_service`.
+        ValueError
+            There is no such event.
+        """
+        event = ExpMessage.validate(event)
+        require_callback(callback)
+        if asyncio.isfuture(callback):
+            if return_service:
+                raise TypeError("a Future cannot be given a service")
+            # For the other rigs it is over as well; they should not warn of it.
+            callback.add_done_callback(lambda future: self._forget(event, future))
+            for rig in self.values():
+                rig.assign_callback(event, callback)
+            return
+        for rig in self.values():
+            rig.assign_callback(event, _WithService(callback, rig) if return_service else callback)
+
+    def clear_callbacks(
+        self, event: ExpMessage | int | str, callback: Callback | None = None
+    ) -> dict[str, int]:
+        """Forget the callbacks of an event at all rigs, or only one of them.
+
+        Parameters
+        ----------
+        event : ExpMessage, int or str
+        callback : callable or Future, optional
+            All by default.
+
+        Returns
+        -------
+        dict of str to int
+            How many were removed, by name of the rig.
+        """
+        return {name: rig.clear_callbacks(event, callback) for name, rig in self.items()}
+
+    def _forget(self, event: ExpMessage, future: asyncio.Future[Any]) -> None:
+        for rig in self.values():
+            rig.clear_callbacks(event, future)
+
+    async def await_all(self, event: ExpMessage | int | str) -> dict[str, list[Any]]:
+        """Wait until an event came from each rig.
+
+        Parameters
+        ----------
+        event : ExpMessage, int or str
+
+        Returns
+        -------
+        dict of str to list
+            Data of the event by name of the rig, in the order of arrival.
+
+        Raises
+        ------
+        RigsSilent
+            It did not come from all rigs within `timeout`.
+        RigsFailed
+            A rig reported an error of this event, or was closed.
+        ValueError
+            There is no such event.
+        """
+        return await self._round(event, None, dict(self))
+
+    async def init(self, data: Any = None, concurrent: bool = True) -> dict[str, list[Any]]:
+        """Prepare all rigs for an experiment."""
+        event, *_ = super().init(data)
+        return await self._signal(event, "init", data=data, concurrent=concurrent)
+
+    async def start(self, exp_ref: Any, data: Any = None, concurrent: bool = True) -> dict[str, list[Any]]:
+        """Start an experiment at all rigs; `exp_ref` as for `Service.start`."""
+        event, *_ = super().start(exp_ref, data)
+        return await self._signal(event, "start", exp_ref, data=data, concurrent=concurrent)
+
+    async def stop(self, data: Any = None, immediately: bool = False, **kwargs: Any) -> dict[str, list[Any]]:
+        """End the experiment at all rigs, the last one first; `kwargs` as for `_signal`."""
+        event, *_ = super().stop(data, immediately)
+        return await self._signal(event, "stop", reverse=True, data=data, immediately=immediately, **kwargs)
+
+    async def status(self, status: ExpStatus | int | str, **kwargs: Any) -> dict[str, list[Any]]:
+        """Tell or ask all rigs a state; `kwargs` as for `_signal`."""
+        event, *_ = super().status(status)
+        return await self._signal(event, "status", status, **kwargs)
+
+    async def info(
+        self, status: ExpStatus | int | str, data: Any = None, **kwargs: Any
+    ) -> dict[str, list[Any]]:
+        """Tell or ask all rigs a state and more; `kwargs` as for `_signal`."""
+        event, *_ = super().info(status, data)
+        return await self._signal(event, "info", status, data=data, **kwargs)
+
+    async def cleanup(self, data: Any = None, concurrent: bool = True) -> dict[str, list[Any]]:
+        """Tidy up behind an experiment at all rigs, the last one first."""
+        event, *_ = super().cleanup(data)
+        return await self._signal(event, "cleanup", reverse=True, data=data, concurrent=concurrent)
+
+    async def alyx(self, alyx: AlyxClient | None) -> None:
+        """Hand a token to one rig after the other.
+
+        Parameters
+        ----------
+        alyx : AlyxClient or None
+            As for `Service.alyx`.
+
+        Raises
+        ------
+        RigsSilent, RigsFailed
+            Some rigs did not get it. All the others did.
+        """
+        report = Report()
+        for name, rig in self.items():
+            try:
+                await tell(rig, lambda one: one.alyx(alyx))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is one rig's, and is told in the end
+                report.failures[name] = error
+            else:
+                report.results[name] = []
+        report.require_all("ALYX", list(self))
+
+    async def _signal(
+        self,
+        event: ExpMessage | int | str,
+        method: str,
+        *args: Any,
+        concurrent: bool = True,
+        reverse: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, list[Any]]:
+        """Call a method of each rig and await its response.
+
+        Parameters
+        ----------
+        event : ExpMessage, int or str
+            The event that the rigs respond with.
+        method : str
+            A coroutine function of the rigs, ``"confirmed_send"`` for instance.
+        *args, **kwargs
+            Its arguments.
+        concurrent : bool
+            All rigs at once; otherwise one after the other.
+        reverse : bool
+            The last rig first.
+
+        Returns
+        -------
+        dict of str to list
+            Data of the responses by name of the rig; if concurrent, in the order of arrival.
+
+        Raises
+        ------
+        RigsSilent, RigsFailed
+            Some rigs did not respond. All of them were asked.
+        """
+        names = reversed(list(self)) if reverse else list(self)
+        rigs = {name: self[name] for name in names}
+        return await self._round(
+            event, lambda rig: getattr(rig, method)(*args, **kwargs), rigs, concurrent=concurrent
+        )
+
+    async def _round(
+        self,
+        event: ExpMessage | int | str,
+        send: Send | None,
+        rigs: dict[str, Communicator],
+        *,
+        concurrent: bool = True,
+    ) -> dict[str, list[Any]]:
+        event = ExpMessage.validate(event)
+        report = Report()
+        self.timings = report.timings
+        together = [rigs] if concurrent else [{name: rig} for name, rig in rigs.items()]
+        for some in together:
+            await ask_all(some, event, send, timeout=self.timeout or None, report=report)
+        report.require_all(event.name or str(event.value), list(self))
+        return report.results

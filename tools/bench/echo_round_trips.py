@@ -1,0 +1,206 @@
+"""echo-rig: what a confirmed message costs beside the peer and bare echoes, and a round over many rigs.
+
+The figures are median times, in microseconds: of a confirmed round trip with
+both ends in one event loop (`echo_subject`), of one from a program that
+blocks to a process that echoes (`blocking_subject`), of `Services.init` over
+rigs that are 2 ms away (`rigs_subject`). Each side is a process, pinned to one
+core with all that it talks to, and the sides are measured in turns.
+
+The peer as it comes prints every message. What is left of its costs when its
+log is silenced stands beside it (``quiet-peer``); in the rounds, which are
+about waiting, only that one takes part.
+
+Half of a bare round trip of asyncio is spent on getting memory for 256 KiB
+from the system, and giving it back, for each message. Over UDP ours asks for less;
+``lean-bare`` does so too, and shows what is left as the price of the protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import machine
+from harness import Measurement, Sample, Target, measure_paired
+from sides import Program
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+UDP_BOUND: Final = 2.4
+TCP_BOUND: Final = 2.8
+PEER_BOUND: Final = 1 / 1.6
+SYNC_BOUND: Final = 0.5
+RIGS_BOUND: Final = 1 / 10
+
+#: Rigs, and those of them at which a round is judged.
+RIGS: Final = (1, 16, 64, 256)
+JUDGED_RIGS: Final = 64
+DELAY_MS: Final = 2.0
+
+ROUNDS: Final = 15
+QUICK_ROUNDS: Final = 5
+#: The peer takes more than a second for each of five rounds over 256 rigs.
+RIGS_ROUNDS: Final = 5
+QUICK_RIGS_ROUNDS: Final = 3
+
+#: No two sides share a port: those that are not measured must stay idle.
+_ports: Final[Iterator[int]] = count(28_600)
+
+
+class EchoSide:
+    """Programs that are measured together, the last of which tells the time.
+
+    Parameters
+    ----------
+    *commands : sequence
+        Interpreter, script and arguments of each.
+    """
+
+    def __init__(self, *commands: Sequence[object]) -> None:
+        with contextlib.ExitStack() as stack:
+            self._programs: list[Program] = []
+            for python, script, *arguments in commands:
+                program = stack.enter_context(Program(str(python), str(script), *arguments))
+                self._programs.append(program)
+                program.hear()
+                machine.pin(program.process.pid, machine.one_core())
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def measure(self, steps: int) -> Sample:
+        """Make so many steps."""
+        self._programs[-1].tell(str(steps))
+        told = json.loads(self._programs[-1].hear())
+        return Sample(told["steps"], told["wall_s"], told["cpu_s"])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A comparison: its name, how each side is started with an interpreter, and what is judged."""
+
+    name: str
+    sides: Mapping[str, Callable[[str], EchoSide]]
+    targets: Sequence[Target]
+    is_round: bool = False
+
+
+def rows() -> list[Row]:
+    """Return all comparisons."""
+    return [
+        *(_round_trip(transport, bound) for transport, bound in (("udp", UDP_BOUND), ("tcp", TCP_BOUND))),
+        *(_blocking(transport) for transport in ("udp", "tcp")),
+        *(_rigs(number) for number in RIGS),
+    ]
+
+
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, return them for the file.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        ``quick``, ``peer_python`` as `__main__` reads them.
+    show : callable
+        Takes one line of the table.
+    """
+    peer_python: str | None = options.peer_python or sys.executable
+    if subprocess.run(
+        [str(peer_python), "-c", "import iblutil.io.net.app"], capture_output=True, check=False, timeout=60
+    ).returncode:
+        show("peer: skipped, iblutil cannot be imported; --peer-python names an interpreter that has it")
+        peer_python = None
+    show("median times, microseconds (spread)")
+    return [_measure(row, peer_python, quick=options.quick, show=show) for row in rows()]
+
+
+def _round_trip(transport: str, bound: float) -> Row:
+    def side(kind: str) -> Callable[[str], EchoSide]:
+        return lambda python: EchoSide((python, "echo_subject.py", kind, transport, next(_ports)))
+
+    return Row(
+        f"round trip, {transport}",
+        {kind: side(kind) for kind in ("ours", "peer", "quiet-peer", "bare", "lean-bare")},
+        (
+            Target("ours", "bare", bound, wall=True),
+            Target("ours", "lean-bare", bound, wall=True),
+            Target("ours", "peer", PEER_BOUND, wall=True),
+            Target("ours", "quiet-peer", PEER_BOUND, wall=True),
+        ),
+    )
+
+
+def _blocking(transport: str) -> Row:
+    def side(kind: str) -> Callable[[str], EchoSide]:
+        def start(python: str) -> EchoSide:
+            port = next(_ports)
+            return EchoSide(
+                (python, "blocking_subject.py", "echo", transport, port),
+                (python, "blocking_subject.py", kind, transport, port),
+            )
+
+        return start
+
+    def bare_asyncio(python: str) -> EchoSide:
+        return EchoSide((python, "echo_subject.py", "bare", transport, next(_ports)))
+
+    return Row(
+        f"sync, {transport}",
+        {"ours": side("ours"), "asyncio": bare_asyncio, "blocking": side("bare")},
+        (Target("ours", "asyncio", SYNC_BOUND, wall=True),),
+    )
+
+
+def _rigs(number: int) -> Row:
+    def side(kind: str) -> Callable[[str], EchoSide]:
+        return lambda python: EchoSide((python, "rigs_subject.py", kind, number, DELAY_MS))
+
+    targets = (Target("ours", "quiet-peer", RIGS_BOUND, wall=True),) if number == JUDGED_RIGS else ()
+    return Row(
+        f"init, {number} rigs", {kind: side(kind) for kind in ("ours", "quiet-peer")}, targets, is_round=True
+    )
+
+
+def _measure(
+    row: Row, peer_python: str | None, *, quick: bool, show: Callable[[str], None]
+) -> dict[str, Any]:
+    if row.is_round:
+        rounds = QUICK_RIGS_ROUNDS if quick else RIGS_ROUNDS
+    else:
+        rounds = QUICK_ROUNDS if quick else ROUNDS
+    with contextlib.ExitStack() as stack:
+        sides = {
+            name: stack.enter_context(start(python))
+            for name, start in row.sides.items()
+            if (python := peer_python if "peer" in name else sys.executable) is not None
+        }
+        measurement = measure_paired(sides, 1, rounds)
+    verdicts = [verdict for target in row.targets if (verdict := target.judge(measurement)) is not None]
+    show(f"{row.name:<16}{_columns(measurement)}   {'; '.join(map(str, verdicts))}")
+    return {
+        "row": row.name,
+        "sides": measurement.as_json(),
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+
+
+def _columns(measurement: Measurement) -> str:
+    columns = ""
+    for name in measurement.samples:
+        rate = measurement.steps_per_second(name)
+        columns += f"{f'{name} {1e6 / rate.median:.1f} ±{50 * rate.spread:.0f} %':>26}"
+    return columns
