@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from udp_multicast import ReceiverClosed
-from udp_multicast.channels import ChannelReceiver, ChannelSender, ChannelUrl, _reception, _sender
+from udp_multicast.channels import ChannelReceiver, ChannelSender, ChannelUrl, _place, _reception, _sender
 from wireframe.datagram import encode_fragments, encode_small
 from wireframe.errors import BadHeader, FrameError, TruncatedFrame
 
@@ -656,7 +656,7 @@ def test_where_a_url_leads(cleanup):
 )
 def test_what_is_not_said_is_lcm_s_default(arguments, place):
     """A group that is named means the network, so its datagrams may leave the host."""
-    assert _sender.resolve(*arguments) == place
+    assert _place.resolve(*arguments) == place
 
 
 @pytest.mark.parametrize(

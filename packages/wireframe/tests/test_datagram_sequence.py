@@ -291,3 +291,13 @@ def test_what_is_remembered_is_bounded_by_the_window():
         for behind in range(60, 2, -2):
             counter.update(number - behind)
         assert len(counter._starts) == len(counter._ends) <= 64 + 1
+
+
+def test_the_next_number_is_known_from_the_first_on():
+    counter = SequenceCounter()
+    assert counter.next == -1
+    seen = []
+    for number in (2**32 - 2, 2**32 - 1, 5, 4):
+        counter.update(number)
+        seen.append(counter.next)
+    assert seen == [2**32 - 1, 0, 6, 6]

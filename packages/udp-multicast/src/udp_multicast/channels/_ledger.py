@@ -12,6 +12,7 @@ first, and its counts stay in the sums.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from udp_multicast.channels._message import ChannelMessage
@@ -26,13 +27,15 @@ from wireframe.datagram import (
     Reassembler,
     SequenceCounter,
     decode,
+    split_small,
 )
 from wireframe.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from udp_multicast.channels._message import Address
+    from wireframe.datagram import Event
 
 #: Senders with an account at the same time.
 MAX_SENDERS: Final = 1024
@@ -147,22 +150,46 @@ class ChannelLedger:
             the next one may be good.
         """
         self.datagrams += 1
-        try:
-            event = decode(data, max_size=self._max_size, copy=False)
-        except FrameError:
-            if data[:4] in _MAGICS:
-                self.broken += 1
-            else:
-                self.foreign += 1
-            raise
+        small = split_small(data, self._max_size) if type(data) is bytes else None
+        if small is not None:
+            return self._count(self._account(sender, now), sender, *small)
+        event = self._decode(data)
         account = self._account(sender, now)
-        if isinstance(event, Fragment):
-            whole = self._join(event, account, sender, now)
-            if whole is None:
-                return None
-            sequence, channel, payload = whole.sequence, whole.channel, whole.payload
-        else:
-            sequence, channel, payload = event.sequence, event.channel, event.payload
+        whole = self._join(event, account, sender, now) if isinstance(event, Fragment) else event
+        if whole is None:
+            return None
+        return self._count(account, sender, whole.sequence, whole.channel, whole.payload)
+
+    def take_ahead(self, datagrams: list[bytes], sender: Address, now: float) -> list[ChannelMessage[bytes]]:
+        """Take datagrams as `take` would, as long as each is a message in order that is wanted.
+
+        Nothing is counted by this but the messages that are returned.
+        """
+        messages: list[ChannelMessage[bytes]] = []
+        account = self._account(sender, now)
+        counter, channels, size = account.counter, self._channels, 0
+        account.time += account.quiet
+        account.quiet = 0.0
+        for data in datagrams:
+            small = split_small(data, self._max_size)
+            if small is None:
+                break
+            sequence, channel, payload = small
+            if sequence != counter.next or not (channels is None or channel in channels):
+                break
+            counter.update(sequence, account.time)
+            account.last = sequence
+            size += len(payload)
+            messages.append(ChannelMessage(channel, payload, sequence, sender))
+        account.messages += len(messages)
+        account.bytes += size
+        self.datagrams += len(messages)
+        return messages
+
+    def _count(
+        self, account: _Account, sender: Address, sequence: int, channel: str, payload: bytes
+    ) -> ChannelMessage[bytes] | None:
+        """Count a whole message; return it if it is wanted, and no duplicate."""
         account.time += account.quiet
         account.quiet = 0.0
         arrival = account.counter.update(sequence, account.time)
@@ -179,15 +206,52 @@ class ChannelLedger:
             return None
         return ChannelMessage(channel, payload, sequence, sender)
 
+    def _decode(self, data: bytes | memoryview) -> Event:
+        try:
+            return decode(data, max_size=self._max_size, copy=False)
+        except FrameError:
+            if data[:4] in _MAGICS:
+                self.broken += 1
+            else:
+                self.foreign += 1
+            raise
+
+    def room(self, most: int) -> memoryview | None:
+        """Return where the payloads of the next fragments belong; see `Reassembler.room`."""
+        return self._reassembler.room(most)
+
+    def enter(self, heads: Sequence[bytes], sender: Address, now: float) -> int:
+        """Take the fragments that are in `room` already; return how many; see `Reassembler.enter`."""
+        account = self._accounts.get(sender)
+        # After a silence it may have begun anew: `take` knows what that means.
+        if account is None or now - account.heard >= RESTART_AFTER_S:
+            return 0
+        entered = self._reassembler.enter(sender, heads, now)
+        if entered:
+            self.datagrams += entered
+            self._account(sender, now)
+        return entered
+
     def statistics(
-        self, now: float, *, strangers: int = 0, kernel_drops: int | None = None, granted_buffer: int = 0
+        self,
+        now: float,
+        *,
+        ahead: Collection[ChannelMessage[bytes]] = (),
+        strangers: int = 0,
+        kernel_drops: int | None = None,
+        granted_buffer: int = 0,
     ) -> ChannelStatistics:
-        """Return all counts as they are now, with those of the socket."""
+        """Return all counts as they are now, with those of the socket and without messages in `ahead`."""
         self._reassembler.expire(now)
         senders = {address: account.statistics(now) for address, account in self._accounts.items()}
+        for message in ahead:
+            one = senders[message.sender]
+            senders[message.sender] = replace(
+                one, messages=one.messages - 1, bytes=one.bytes - len(message.readout)
+            )
         every = [self._past, *senders.values()]
         return ChannelStatistics(
-            datagrams=self.datagrams,
+            datagrams=self.datagrams - len(ahead),
             foreign=self.foreign,
             broken=self.broken,
             strangers=strangers,

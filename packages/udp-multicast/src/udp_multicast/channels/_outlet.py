@@ -17,14 +17,18 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from udp_multicast import _options
+from udp_multicast._batch import BatchSender
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from udp_multicast.channels._sendmmsg import Volley
     from udp_multicast.sender import MulticastSender
     from wireframe.datagram import Parts
 
 #: Bytes up to which header and payload are joined: quicker than gathered by the system.
-_JOINED: Final = 4096
+JOINED: Final = 4096
 #: How the system says that it has no way with this source address. One that
 #: never comes again, or one that a new socket does not find either.
 _NO_WAY: Final = frozenset(
@@ -40,7 +44,7 @@ _NO_WAY: Final = frozenset(
 
 
 class Outlet:
-    """Sends datagrams of two parts.
+    """Sends datagrams.
 
     Parameters
     ----------
@@ -48,45 +52,115 @@ class Outlet:
         Returns a sender, each time another one to the same place.
     needs_route : bool
         Without a route such a sender takes the loopback interface, for good.
+    in_volleys : bool
+        Prepare for `send_fragments`.
 
     Notes
     -----
     One thread at a time sends; any may close.
     """
 
-    def __init__(self, make_sender: Callable[[], MulticastSender], *, needs_route: bool) -> None:
+    def __init__(
+        self, make_sender: Callable[[], MulticastSender], *, needs_route: bool, in_volleys: bool = False
+    ) -> None:
         self._make_sender = make_sender
         self._needs_route = needs_route
         self._is_closed = False
+        self._volley = _open_volley() if in_volleys else None
         self._use(make_sender())
 
     def _use(self, sender: MulticastSender) -> None:
         self.sender = sender
+        self._whole = sender._whole
+        self._batches: BatchSender | None = None
         self._send: Callable[[bytes], int] = sender.send_data
         self._send_parts: Callable[[Parts], int] = sender.send_parts
+        self._is_connected = False
         if sender._group.is_multicast and hasattr(sender, "sendmsg"):
             with contextlib.suppress(OSError):  # no route: there may be one later
                 sender.connect(sender._target)
                 self._send, self._send_parts = sender.send, sender.sendmsg
+                self._is_connected = True
 
-    def send(self, parts: Parts) -> None:
+    def send(self, datagram: bytes) -> None:
         """Send one datagram.
+
+        Raises
+        ------
+        OSError
+            As `MulticastSender.send_data`.
+        """
+        try:
+            sent = self._send(datagram)
+        except OSError as error:
+            self._send_otherwise([datagram], error)
+        else:
+            if sent > self._whole:
+                self.sender._warn(sent)
+
+    def send_parts(self, parts: Parts) -> None:
+        """Send one datagram, gathered by the system if it is large.
 
         Raises
         ------
         OSError
             As `MulticastSender.send_parts`.
         """
+        if len(parts[1]) <= JOINED:
+            self.send(b"".join(parts))
+            return
         try:
-            sent = self._send(b"".join(parts)) if len(parts[1]) <= _JOINED else self._send_parts(parts)
+            sent = self._send_parts(parts)
+        except OSError as error:
+            self._send_otherwise(parts, error)
+        else:
+            if sent > self._whole:
+                self.sender._warn(sent)
+
+    def send_fragments(self, datagrams: Sequence[Parts], payload: bytes) -> None:
+        """Send the datagrams of one message, as few calls as the system allows.
+
+        Raises
+        ------
+        OSError
+            As `MulticastSender.send_parts`.
+        """
+        sent = 0
+        if self._is_connected and self._volley is not None:
+            largest = sum(map(len, datagrams[0]))
+            if largest > self._whole:
+                self.sender._warn(largest)
+            sent = self._volley.send(self.sender.fileno(), datagrams, payload)
+        for parts in datagrams[sent:]:
+            self.send_parts(parts)
+
+    def send_many(self, datagrams: Sequence[bytes]) -> None:
+        """Send datagrams, several in a call where they have the same size.
+
+        Raises
+        ------
+        OSError
+            As `MulticastSender.send_data`; those behind were not sent. If the
+            way is gone, the next ones go by another.
+        """
+        if self._batches is None:
+            self._batches = BatchSender(self.sender, self.sender._target, self._send_one, self._whole)
+        try:
+            self._batches.send(datagrams)
         except OSError as error:
             if error.errno in _NO_WAY:
                 self._renew()
-            # Once more with the address, which works, or tells what is wrong.
-            self.sender.send_parts(parts)
-        else:
-            if sent > self.sender._whole:
-                self.sender._warn(sent)
+            raise
+
+    def _send_one(self, datagram: bytes) -> int:
+        self.send(datagram)
+        return len(datagram)
+
+    def _send_otherwise(self, parts: Sequence[bytes | memoryview], error: OSError) -> None:
+        if error.errno in _NO_WAY:
+            self._renew()
+        # Once more with the address, which works, or tells what is wrong.
+        self.sender.send_parts(parts)
 
     def _renew(self) -> None:
         """Take another socket, which has the port of the one before, if there is a way at all."""
@@ -109,3 +183,15 @@ class Outlet:
         """Close the socket; may be called again."""
         self._is_closed = True
         self.sender.close()
+
+
+def _open_volley() -> Volley | None:
+    """Return what sends several datagrams a call; None if the system has no such thing."""
+    if _options.LINUX:
+        # Imported where it is needed: ctypes takes longer than all the rest of the package.
+        from udp_multicast.channels import _mmsg, _sendmmsg
+
+        call = _mmsg.find("sendmmsg")
+        if call is not None:
+            return _sendmmsg.Volley(call)
+    return None

@@ -5,21 +5,25 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import socket
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from udp_multicast._intake import Datagram
 from udp_multicast._quiet_log import MAX_CAUSES, QuietLogger
+from udp_multicast.channels._slots import open_slots
+from udp_multicast.errors import ReceiverClosed
 from wireframe.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import EllipsisType
 
     from udp_multicast._inlet import Inlet
     from udp_multicast.channels._ledger import ChannelLedger
-    from udp_multicast.channels._message import ChannelMessage
+    from udp_multicast.channels._message import Address, ChannelMessage
     from udp_multicast.channels._statistics import ChannelStatistics
     from udp_multicast.receiver import MulticastReceiver
 
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
 GRACE: Final = 4096
 #: Datagrams that an event loop has to wait for, as long as they make no message.
 TURN: Final = 256
-#: Bytes. Datagrams up to here are quicker to read as bytes than as a view.
-_COPIED: Final = 4096
 
 _log = logging.getLogger("udp_multicast.channels")
 
@@ -66,6 +68,7 @@ class ChannelReception:
     ) -> None:
         self._receiver = receiver
         self.inlet: Inlet = receiver._inlet
+        self._slots = open_slots(self.inlet, self, ipv6=receiver.family == socket.AF_INET6)
         self._intake = receiver._intake
         self._has_sources = bool(receiver._sources)
         self._ledger = ledger
@@ -76,27 +79,60 @@ class ChannelReception:
         #: Host and kind of error that are only counted from now on, so that a
         #: broken datagram costs no more than a message.
         self._told: set[tuple[str, type[Exception]]] = set()
+        #: Messages that came in one call with one that was returned.
+        self._ready: deque[ChannelMessage[Any]] = deque()
+        #: Messages before one that raised an error.
+        self._collected: list[ChannelMessage[Any]] = []
         # Guards the ledger: statistics may be asked for by other threads.
         self._lock = threading.Lock()
 
     def receive(self, timeout: float | EllipsisType | None) -> ChannelMessage[Any]:
         """Wait for the next message; see `ChannelReceiver.receive`."""
         inlet = self.inlet
-        if timeout is ...:
-            # The timeout of the socket; it begins to run when there is something to wait for.
-            flags, deadline = inlet.wait_flags, None
-        elif timeout is None:
-            flags, deadline = inlet.no_wait_flags, math.inf
-        else:
-            flags, deadline = inlet.no_wait_flags, time.monotonic() + timeout
+        if self._ready and self._from_bytes is None and not inlet.is_closing:
+            message = self._pop()
+            if message is not None:
+                return message
+        flags, deadline = self._waiting(timeout)
         if not inlet.turn.acquire(False):
-            if deadline is None:
-                deadline = inlet.deadline()
-            inlet.await_turn(deadline)
+            inlet.await_turn(inlet.deadline() if deadline is None else deadline)
         try:
             return self._take(flags, deadline, GRACE)
         finally:
             inlet.turn.release()
+
+    def _waiting(self, timeout: float | EllipsisType | None) -> tuple[int, float | None]:
+        """Return flags and deadline, as `_take` wants them."""
+        inlet = self.inlet
+        if timeout is ...:
+            # The timeout of the socket; it begins to run when there is something to wait for.
+            return inlet.wait_flags, None
+        if timeout is None:
+            return inlet.no_wait_flags, math.inf
+        return inlet.no_wait_flags, time.monotonic() + timeout
+
+    def receive_many(self, max_count: int, timeout: float | EllipsisType | None) -> list[ChannelMessage[Any]]:
+        """Wait for a message, and return all that are here; see `ChannelReceiver.receive_many`."""
+        inlet = self.inlet
+        flags, deadline = self._waiting(timeout)
+        if not inlet.turn.acquire(False):
+            inlet.await_turn(inlet.deadline() if deadline is None else deadline)
+        messages, self._collected = self._collected, []
+        try:
+            if not messages:
+                messages.append(self._take(flags, deadline, GRACE))
+            flags, take = inlet.no_wait_flags, self._take
+            while len(messages) < max_count:
+                messages.append(take(flags, -math.inf, TURN))
+        except (TimeoutError, BlockingIOError, ReceiverClosed):
+            if not messages:
+                raise
+        except BaseException:
+            self._collected = messages
+            raise
+        finally:
+            inlet.turn.release()
+        return messages
 
     def receive_now(self, _deadline: float) -> ChannelMessage[Any]:
         """Return a message that is here, for an event loop, which has the turn.
@@ -122,9 +158,13 @@ class ChannelReception:
             Datagrams without a message that are taken after the deadline.
         """
         inlet = self.inlet
+        while self._ready and not inlet.is_closing:
+            message = self._pop()
+            if message is not None and (message := self._readable(message)) is not None:
+                return message
         while True:
             try:
-                size, sender = inlet.take(inlet.buffer, 0, flags)
+                taken = self._slots.take(flags)
             except BlockingIOError:
                 deadline = inlet.await_datagram(deadline)
                 continue
@@ -134,19 +174,43 @@ class ChannelReception:
             if inlet.is_closing:
                 inlet.raise_closed()
             now = time.monotonic()
-            if self._has_sources and self._intake.is_stranger(sender):
-                self._intake.strangers += 1
-            else:
-                data = inlet.buffer[:size]
-                message = self._judge(bytes(data) if size <= _COPIED else data, sender, now)
-                if message is not None:
-                    return message
+            if taken is not None:
+                data, sender = taken
+                if self._has_sources and self._intake.is_stranger(sender):
+                    self._intake.strangers += 1
+                else:
+                    message = self._judge(data, sender, now)
+                    if message is not None:
+                        ahead = self._slots.ahead(sender)
+                        if ahead:
+                            with self._lock:
+                                messages = self._ledger.take_ahead(ahead, sender, now)
+                                self._ready.extend(messages)
+                            self._slots.skip(len(messages))
+                        return message
             if deadline is None:
                 deadline = inlet.deadline()
             if now >= deadline:
                 grace -= 1
                 if not grace:
                     raise TimeoutError(errno.ETIMEDOUT, "no message in time")
+
+    def _pop(self) -> ChannelMessage[Any] | None:
+        """Return a message that is ready; None if another thread, which needs no turn for it, was quicker."""
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            return None
+
+    def room(self, most: int) -> memoryview | None:
+        """Return where the payloads of the next fragments belong."""
+        with self._lock:
+            return self._ledger.room(most)
+
+    def enter(self, heads: Sequence[bytes], sender: Address) -> int:
+        """Take those that are in `room`; return how many."""
+        with self._lock:
+            return self._ledger.enter(heads, sender, time.monotonic())
 
     def _judge(
         self, data: bytes | memoryview, sender: tuple[Any, ...], now: float
@@ -159,7 +223,12 @@ class ChannelReception:
             if (sender[0], type(error)) not in self._told:
                 self._refuse(Datagram(bytes(data), sender), error)
             return None
-        if message is not None and self._from_bytes is not None:
+        return None if message is None else self._readable(message)
+
+    def _readable(self, message: ChannelMessage[Any]) -> ChannelMessage[Any] | None:
+        """Return a message with its readout, unless that is refused."""
+        if self._from_bytes is not None:
+            sender = message.sender
             try:
                 message.readout = self._from_bytes(message.readout)
             except Exception as error:  # noqa: BLE001 - the class is the user's; what it raises is its verdict
@@ -191,11 +260,12 @@ class ChannelReception:
 
     def statistics(self) -> ChannelStatistics:
         """Return all counts as they are now."""
-        socket = self._receiver.statistics
+        below = self._receiver.statistics
         with self._lock:
             return self._ledger.statistics(
                 time.monotonic(),
-                strangers=socket.strangers,
-                kernel_drops=socket.kernel_drops,
-                granted_buffer=socket.granted_buffer,
+                ahead=list(self._ready),
+                strangers=below.strangers,
+                kernel_drops=below.kernel_drops,
+                granted_buffer=below.granted_buffer,
             )

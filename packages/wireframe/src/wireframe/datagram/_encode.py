@@ -23,6 +23,8 @@ from wireframe.datagram._messages import (
 from wireframe.datagram._octets import octets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
 _PACK_SMALL = SMALL_HEAD.pack
@@ -70,6 +72,43 @@ def encode_small(sequence: int, channel: str, payload: Buffer) -> Parts:
     if size > MAX_DATAGRAM:
         raise ValueError(f"the datagram would have {size} bytes, the limit is {MAX_DATAGRAM}; send fragments")
     return _small(sequence, name, body)
+
+
+def small_head(channel: str) -> Callable[[int], bytes]:
+    r"""Return what makes the first bytes of the small messages of a channel.
+
+    For a sender of many: the payload follows these bytes, and all in all they
+    are what `encode_small` returns, in a fraction of the time.
+
+    Parameters
+    ----------
+    channel : str
+        As in `encode_small`.
+
+    Returns
+    -------
+    callable
+        Takes the number of a message, 0 to 2^32 - 1, of which the caller makes
+        sure; returns everything in front of its payload.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `channel` is no name.
+
+    Examples
+    --------
+    >>> head = small_head("ADC")
+    >>> head(7) + b"hello"
+    b'LC02\x00\x00\x00\x07ADC\x00hello'
+    """
+    name = name_of(channel) + b"\0"
+    pack = struct.Struct(f"{SMALL_HEAD.format}{len(name)}s").pack
+
+    def head(sequence: int) -> bytes:
+        return pack(SMALL_MAGIC, sequence, name)
+
+    return head
 
 
 def encode_fragments(
@@ -182,12 +221,8 @@ def _fragments(sequence: int, name: bytes, body: bytes | memoryview, max_datagra
     except struct.error as error:
         raise ValueError(f"sequence {sequence!r} is not an unsigned 32-bit number") from error
     datagrams: list[Parts] = [[b"%b%b\0" % (head, name), view[:first]]]
-    for number in range(1, count):
-        offset = first + (number - 1) * step
-        datagrams.append(
-            [
-                _PACK_FRAGMENT(FRAGMENT_MAGIC, sequence, size, offset, number, count),
-                view[offset : offset + step],
-            ]
-        )
+    datagrams += [
+        [_PACK_FRAGMENT(FRAGMENT_MAGIC, sequence, size, offset, number, count), view[offset : offset + step]]
+        for number, offset in enumerate(range(first, size, step), 1)
+    ]
     return datagrams

@@ -11,17 +11,20 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from wireframe.datagram._messages import FULL_FRAGMENT
 from wireframe.datagram._partial import Account, Key, Partial
 from wireframe.datagram._spares import Spares
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
 #: Bytes the books charge for a fragment besides 9/8 of its payload. Measured
 #: with CPython 3.11 to 3.13: at most 250, for tiny ones that wait for fragment 0.
 FRAGMENT_COST: Final = 320
 #: Bytes the books charge for a message in progress, its sender included.
 MESSAGE_COST: Final = 2048
+
+_FULL_COST: Final = FULL_FRAGMENT + (FULL_FRAGMENT >> 3) + FRAGMENT_COST
 
 #: Bytes of memory kept for the messages to come; never more than an eighth of `max_bytes`.
 SPARE_BYTES: Final = 8 << 20
@@ -55,7 +58,7 @@ class Holdings:
         What each sender holds; only to be read.
     """
 
-    __slots__ = ("_limits", "_spares", "accounts", "held", "partials")
+    __slots__ = ("_latest", "_limits", "_spares", "accounts", "held", "partials")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -63,6 +66,8 @@ class Holdings:
         self.held = 0
         self.partials: OrderedDict[Key, Partial] = OrderedDict()
         self.accounts: dict[Hashable, Account] = {}
+        #: The message of the last fragment, if it is in progress.
+        self._latest: Partial | None = None
 
     def admits(self, size: int, count: int) -> bool:
         """Say whether such a message would fit if it were alone."""
@@ -111,17 +116,55 @@ class Holdings:
         partial.held += cost
         account.held += cost
         self.held += cost
+        self._latest = partial
         return evicted
+
+    def room(self, most: int) -> memoryview | None:
+        """Return the memory where the next full fragments belong; see `Reassembler.room`."""
+        partial = self._latest
+        if partial is None or partial.waiting or not partial.ends:
+            return None
+        limits, account, filled = self._limits, partial.account, partial.filled
+        count = min(
+            most,
+            partial.count - 1 - len(partial.ends),
+            (min(partial.lent, partial.size) - filled) // FULL_FRAGMENT,
+            (limits.max_bytes_per_sender - account.held) // _FULL_COST,
+            (limits.max_bytes - self.held) // _FULL_COST,
+        )
+        return partial.view[filled : filled + count * FULL_FRAGMENT] if count > 0 else None
+
+    def enter(self, sender: Hashable, heads: Sequence[bytes]) -> int:
+        """Enter full fragments whose payloads are in `room`; see `Reassembler.enter`."""
+        partial = self._latest
+        if partial is None or partial.key[0] != sender:
+            return 0
+        entered = 0
+        for head in heads:
+            if head != partial.next_head():
+                break
+            partial.filled += FULL_FRAGMENT
+            partial.ends.append(partial.filled)
+            entered += 1
+        cost = entered * _FULL_COST
+        partial.arrived += entered * FULL_FRAGMENT
+        partial.held += cost
+        partial.account.held += cost
+        self.held += cost
+        return entered
 
     def drop(self, partial: Partial) -> Partial:
         """Take a message out of the books; its payload is gone."""
         sender, sequence = partial.key
         account = partial.account
         held = partial.held
+        if partial is self._latest:
+            self._latest = None
         del self.partials[partial.key]
         del account.partials[sequence]
         account.held -= held
         self.held -= held
+        partial.view.release()
         self._spares.take_back(partial.front, partial.lent)
         if not account.partials:
             del self.accounts[sender]

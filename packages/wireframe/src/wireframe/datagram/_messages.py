@@ -23,6 +23,9 @@ SMALL_HEAD: Final = struct.Struct(">4sI")
 #: Magic, sequence, size, offset, number, count.
 FRAGMENT_HEAD: Final = struct.Struct(">4sIIIHH")
 
+#: Bytes of payload in a fragment that fills its datagram and is not the first one.
+FULL_FRAGMENT: Final = MAX_DATAGRAM - FRAGMENT_HEAD.size
+
 #: Bytes. The smallest datagram that holds a fragment with any channel name and
 #: one byte of payload, so that every fragment brings a message forward.
 MIN_DATAGRAM: Final = FRAGMENT_HEAD.size + MAX_CHANNEL + 1 + 1

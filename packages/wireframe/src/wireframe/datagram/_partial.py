@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeAlias
 
+from wireframe.datagram._messages import FRAGMENT_HEAD, FRAGMENT_MAGIC
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -45,6 +47,7 @@ class Partial:
         "key",
         "lent",
         "size",
+        "view",
         "waiting",
     )
 
@@ -64,6 +67,8 @@ class Partial:
         #: Fragments 0 to n, joined in the first `filled` bytes, and where each of them ends.
         self.front = front
         self.lent = len(front)
+        #: All of `front`, which cannot grow meanwhile.
+        self.view = memoryview(front)
         self.filled = 0
         self.ends: list[int] = []
         #: Offset and payload of the others by number. Not a list of `count`:
@@ -90,13 +95,20 @@ class Partial:
         end = filled + len(payload)
         if end <= len(front):
             # Through a view: a bytearray would make a copy of `payload` first.
-            with memoryview(front) as view:
-                view[filled:end] = payload
+            self.view[filled:end] = payload
         else:
+            self.view.release()
             del front[filled:]
             front += payload
+            self.view = memoryview(front)
         self.filled = end
         self.ends.append(end)
+
+    def next_head(self) -> bytes:
+        """Return the header of the fragment behind those that are joined."""
+        return FRAGMENT_HEAD.pack(
+            FRAGMENT_MAGIC, self.key[1], self.size, self.filled, len(self.ends), self.count
+        )
 
     def is_repeated_by(self, fragment: Fragment) -> bool | None:
         """Say whether the fragment of this number that is here is the same; None if none is here."""
@@ -128,5 +140,4 @@ class Partial:
         """Return the whole payload, when every number is here; None if they do not tile it."""
         if self.waiting or self.filled != self.size:
             return None
-        with memoryview(self.front) as view:
-            return bytes(view[: self.size])
+        return bytes(self.view[: self.size])

@@ -19,7 +19,7 @@ from wireframe.datagram._holdings import Holdings, Limits, largest_cost
 from wireframe.datagram._messages import MAX_SIZE, Fragment, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from wireframe.datagram._partial import Key, Partial
 
@@ -226,6 +226,53 @@ class Reassembler:
         if len(partial) == count:
             return self._join(partial, now)
         return None
+
+    def room(self, most: int) -> memoryview | None:
+        """Return the memory where the payloads of the next fragments belong, to receive them there.
+
+        Large messages come in full datagrams, in order, so the next ones are
+        known before they are here. What is received into this memory and turns
+        out to be what was expected is entered by `enter`, and never copied; if
+        it is anything else, this memory means nothing, and it goes to `add`.
+
+        Parameters
+        ----------
+        most : int
+            Fragments to make room for.
+
+        Returns
+        -------
+        memoryview or None
+            `FULL_FRAGMENT` bytes for each of them, one after the other: those
+            behind the fragment that was added last. None if there are none, or
+            there is no memory that an earlier message has left. The last
+            fragment of a message is never among them. To be dropped before
+            the next call of `add`.
+        """
+        return self._holdings.room(most)
+
+    def enter(self, sender: Hashable, heads: Sequence[bytes], now: float) -> int:
+        """Take full fragments whose payloads were received into `room`, as `add` would.
+
+        Nothing may have been added since.
+
+        Parameters
+        ----------
+        sender, now : hashable, float
+            As for `add`.
+        heads : sequence of bytes
+            The headers of datagrams of `MAX_DATAGRAM` bytes, in the order of
+            their places.
+
+        Returns
+        -------
+        int
+            How many of them, from the first on, were what was expected; the
+            others were not touched.
+        """
+        if now >= self._next_expiry:
+            self.expire(now)
+        return self._holdings.enter(sender, heads)
 
     def expire(self, now: float) -> int:
         """Give up the messages that are too old.

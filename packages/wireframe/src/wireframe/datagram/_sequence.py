@@ -181,6 +181,11 @@ class SequenceCounter:
         return self._top + 1 - self._origin
 
     @property
+    def next(self) -> int:
+        """The number that would be next; -1 before the first."""
+        return self._next
+
+    @property
     def unique(self) -> int:
         """Different numbers that arrived."""
         return self._top + 1 - self._origin - self.lost

@@ -1,0 +1,103 @@
+"""Taking datagrams from an inlet and handing them out one by one, however many a call brings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from udp_multicast import _options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from udp_multicast._inlet import Inlet
+    from udp_multicast.channels._message import Address
+
+#: Bytes. Datagrams up to here are quicker to read as bytes than as a view.
+COPIED: Final = 4096
+
+
+class Assembly(Protocol):
+    """Where the fragments of large messages belong; see `wireframe.datagram.Reassembler`."""
+
+    def room(self, most: int, /) -> memoryview | None:
+        """Return where the payloads of the next fragments belong."""
+        ...
+
+    def enter(self, heads: Sequence[bytes], sender: Address, /) -> int:
+        """Take those that are in `room`; return how many."""
+        ...
+
+
+class Slots(Protocol):
+    """Where datagrams are taken. The turn of the inlet is needed."""
+
+    def take(self, flags: int, /) -> tuple[bytes | memoryview, Address] | None:
+        """Return the next datagram and where it came from.
+
+        None if those that came are in their place already. A view is good
+        until the next call.
+
+        Parameters
+        ----------
+        flags : int
+            Of the inlet: whether to wait for it.
+
+        Raises
+        ------
+        BlockingIOError
+            There is none.
+        OSError
+            As ``recvfrom`` of the socket.
+        """
+        ...
+
+    def ahead(self, sender: Address, /) -> list[bytes]:
+        """Return the next datagrams, if they are here, short, and all of this sender."""
+        ...
+
+    def skip(self, count: int, /) -> None:
+        """Go on behind so many of those that `ahead` returned."""
+        ...
+
+
+class OneSlot:
+    """One datagram a call, on every system."""
+
+    def __init__(self, inlet: Inlet) -> None:
+        self._inlet = inlet
+        self._buffer = inlet.buffer
+
+    def take(self, flags: int, /) -> tuple[bytes | memoryview, Address]:
+        """Return the next datagram, see `Slots`."""
+        size, sender = self._inlet.take(self._buffer, 0, flags)
+        data = self._buffer[:size]
+        return bytes(data) if size <= COPIED else data, sender
+
+    def ahead(self, _: Address, /) -> list[bytes]:
+        """Return nothing: none but the one that was taken is here."""
+        return []
+
+    def skip(self, count: int, /) -> None:
+        """Do nothing."""
+
+
+def open_slots(inlet: Inlet, assembly: Assembly, *, ipv6: bool) -> Slots:
+    """Return the quickest slots that this system has.
+
+    Parameters
+    ----------
+    inlet : Inlet
+        Where datagrams come from.
+    assembly : Assembly
+        Where fragments belong.
+    ipv6 : bool
+        Whether their senders have addresses of IPv6.
+    """
+    if _options.LINUX:
+        # Imported where it is needed: ctypes takes longer than all the rest of the package.
+        from udp_multicast.channels import _mmsg, _recvmmsg
+
+        call = _mmsg.find("recvmmsg")
+        if call is not None:
+            return _recvmmsg.ManySlots(inlet, call, assembly, ipv6=ipv6)
+    return OneSlot(inlet)
