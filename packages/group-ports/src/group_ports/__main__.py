@@ -1,0 +1,44 @@
+"""Command line: ``python -m group_ports keygen`` and ``member``.
+
+Exit codes: 0 done; 1 a file or the network failed; 2 wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from group_ports._commands import keygen, member
+from group_ports._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PROGRAM: Final = "group_ports"
+_EXIT_FAILED: Final = 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog=_PROGRAM, description="Groups of processes over ZeroMQ.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (keygen, member):
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{_PROGRAM}: {error}\n")
+        return _EXIT_FAILED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

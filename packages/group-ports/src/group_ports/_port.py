@@ -1,0 +1,326 @@
+"""What all four ports have in common: what they are, one way in and one way out."""
+
+# ruff: noqa: N802, N803 - the names are those of the original
+from __future__ import annotations
+
+import pickle
+import secrets
+import time
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+import zmq
+
+from group_ports._lifecycle import SocketHolder
+from group_ports._objects import loads
+from group_ports._parent import StandaloneParent
+from group_ports._port_settings import PortSettings, milliseconds
+from group_ports._reception import MAX_FRAMES, Arrival, Reception
+from group_ports._statistics import PortStatistics
+from group_ports.errors import ObjectRefused, PortError, PortTimeout, port_error
+from group_ports.port_info import PortInfo, PortScope
+from wireframe.group import ANSWER_TAGS, MEMBER_LENGTH, PUBLISHED_TAGS, QUERY_TAGS, encode_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from typing_extensions import Buffer
+
+    from group_ports._parent import Parent
+
+_KNOWN_TAGS: Final = PUBLISHED_TAGS | QUERY_TAGS | ANSWER_TAGS
+_MORE: Final = int(zmq.SNDMORE)
+_RCVMORE: Final = int(zmq.RCVMORE)
+_NOW: Final = int(zmq.NOBLOCK)
+#: Flags of the frames of a message, by their number.
+_FLAGS: Final = [(_MORE,) * (count - 1) + (0,) for count in range(6)]
+
+
+class GroupPort(SocketHolder):
+    """A port without its trade.
+
+    Parameters
+    ----------
+    parentPart : Parent
+        Who owns it: context, interface, keys. `StandaloneParent` if nobody does.
+    portName : str
+    groupSpec : mapping
+        ``timed``: whether messages carry the time when they were sent;
+        ``message``: the type of message, for ports that publish and subscribe.
+    settings : PortSettings, optional
+        What the original does not ask.
+
+    Raises
+    ------
+    KeyError
+        `groupSpec` lacks a key.
+
+    Notes
+    -----
+    For one thread at a time, as the sockets of ZeroMQ are. In a forked child
+    every use raises `PortError`; make ports there. An interrupt (Ctrl-C) leaves
+    no half messages behind.
+    """
+
+    _IS_INPUT: ClassVar[bool]
+    #: The tags that it reads.
+    _READS: ClassVar[frozenset[bytes]]
+
+    def __init__(
+        self,
+        parentPart: Parent,
+        portName: str,
+        groupSpec: Mapping[str, Any],
+        *,
+        settings: PortSettings | None = None,
+    ) -> None:
+        settings = PortSettings() if settings is None else settings
+        super().__init__(parentPart, portName, settings)
+        self.isTimed = bool(groupSpec["timed"])
+        self.message_type = self._message_type(groupSpec)
+        #: Who this port is to others: 16 bytes.
+        self.member_id = settings.member_id or _random_id()
+        self._group_id = _group_id(settings.group)
+        self._sent = 0
+        #: Routing identity of the member heard last, on ports that have many.
+        self._sender: bytes | None = None
+        self._reception = Reception(
+            f"{self._KIND} {portName}",
+            self._READS,
+            max_size=settings.max_size,
+            group=self._group_id,
+            timed=self.isTimed,
+            clock=settings.clock,
+        )
+
+    @classmethod
+    def standalone(
+        cls,
+        name: str = "",
+        *,
+        host: str = "127.0.0.1",
+        message: str = "",
+        timed: bool = False,
+        settings: PortSettings | None = None,
+    ) -> Self:
+        """Make a port that needs no component, and set it up.
+
+        Parameters
+        ----------
+        name : str
+            Of the port; its kind if not given.
+        host : str
+            Address of the interface where it binds, if it does.
+        message : str
+            Type of message, for `getInfo`.
+        timed : bool
+            Whether messages carry the time when they were sent.
+        settings : PortSettings, optional
+            With ``keys.allowed``, an `AllowList` runs beside the port.
+
+        Returns
+        -------
+        GroupPort
+            Ready; publishers and answer ports are bound. Use it as a context
+            manager, or close it.
+
+        Raises
+        ------
+        PortError
+            The address cannot be bound, or the keys are none.
+        """
+        parent = StandaloneParent(host, settings.keys if settings else None)
+        try:
+            port = cls(
+                parent,
+                name or cls._KIND,
+                {"message": message or cls._KIND, "timed": timed},
+                settings=settings,
+            )
+            port._own_parent = parent
+            port.setupSocket(None)
+            port._go_public()
+        except BaseException:
+            parent.close()
+            raise
+        return port
+
+    # -- what it is ---------------------------------------------------------------------------------
+
+    def getInfo(self) -> PortInfo | None:
+        """Return what the port is and where; None if it has no socket."""
+        if self._socket is None:
+            return None
+        return PortInfo(
+            self._KIND,
+            PortScope.GLOBAL,
+            self.name,
+            self.message_type,
+            self.getGlobalIface(),
+            self._port_number(),
+        )
+
+    def inSocket(self) -> bool:
+        """Tell whether messages can be received."""
+        return self._IS_INPUT
+
+    def getIndex(self) -> None:
+        """Return None: ports of groups have no index."""
+
+    def getDeadline(self) -> float | None:
+        """Return 0.0: ports of groups have no deadline."""
+        return 0.0
+
+    def get_recvTime(self) -> float:
+        """Return when the last message came, in seconds since 1970; 0.0 if never, or not timed."""
+        return self._reception.recv_time
+
+    def get_sendTime(self) -> float:
+        """Return the stamp of the last message that had one, seconds since 1970 of its sender; or 0.0."""
+        return self._reception.send_time
+
+    def get_hwm(self) -> int:
+        """Return how many messages are kept for each peer that is slow."""
+        return self.settings.send_hwm
+
+    def connected(self) -> int:
+        """Return how many peers it is connected to; ports that bind do not count."""
+        return 0
+
+    @property
+    def statistics(self) -> PortStatistics:
+        """What was counted so far."""
+        reception, losses = self._reception, self._reception.losses
+        return PortStatistics(
+            sent=self._sent,
+            received=reception.received,
+            dropped=dict(reception.dropped),
+            lost=losses.total,
+            lost_by_publisher=losses.lost(),
+            handshake_failures=self._handshake_failures(),
+        )
+
+    # -- objects ------------------------------------------------------------------------------------
+
+    def take(self, wait_s: float = 0.0) -> Arrival | None:
+        """Return the next message, read, of whatever tag; None if none came in time.
+
+        Parameters
+        ----------
+        wait_s : float
+            Seconds, at the most.
+
+        Raises
+        ------
+        OperationError
+            The port only publishes.
+        PortError
+            It is closed, or the context ended.
+        """
+        try:
+            good, _ = self._next(None, wait_s)
+        except PortTimeout:
+            return None
+        return self._reception.arrival(good, self._sender)
+
+    def _send_object(self, thing: Any) -> bool:
+        return self.send(pickle.dumps(thing))
+
+    def _recv_object(self) -> Any:
+        payload = self.recv()
+        try:
+            return loads(payload, allowed=self.settings.allowed, max_objects=self.settings.max_objects)
+        except ObjectRefused as error:
+            self._reception.drop("object refused", error)
+            raise
+
+    # -- the way in ---------------------------------------------------------------------------------
+
+    def _next(
+        self, only: bytes | None, wait_s: float | None = None
+    ) -> tuple[Arrival | list[bytes], list[bytes]]:
+        """Return the next good message; those that are not do not prolong the wait."""
+        deadline = time.monotonic() + (self._recv_wait_s if wait_s is None else wait_s)
+        flags = 0 if wait_s is None else _NOW
+        while True:
+            try:
+                frames = self._read(flags)
+            except zmq.Again as error:
+                rest = deadline - time.monotonic()
+                if flags == 0 or rest <= 0:
+                    raise port_error("recv", error) from error
+                self._wait_readable(rest)
+                continue
+            except zmq.ZMQError as error:
+                raise port_error("recv", error) from error
+            good = self._reception.judge(frames, only)
+            if good is not None:
+                return good, frames
+            if time.monotonic() >= deadline:
+                raise PortTimeout("recv error: no message for the caller in time", PortError.EAGAIN)
+            flags = _NOW
+
+    def _read(self, flags: int) -> list[bytes]:
+        """Return the frames of a message."""
+        recv, option = self._recv_frame, self._socket_option
+        try:
+            frames = [recv(flags)]
+            while option(_RCVMORE):
+                frame = recv(_NOW)
+                if len(frames) <= MAX_FRAMES:
+                    frames.append(frame)
+        except (zmq.ZMQError, PortError):
+            raise
+        except BaseException:
+            # Interrupted. The rest of the message must not be taken for the next one.
+            while option(_RCVMORE):
+                recv(_NOW)
+            self._reception.drop("interrupted")
+            raise
+        return frames
+
+    def _wait_readable(self, seconds: float) -> None:
+        if self._socket is not None:
+            self._socket.poll(milliseconds(seconds))
+
+    # -- the way out --------------------------------------------------------------------------------
+
+    def _frames_of(self, tag: bytes, payload: Buffer) -> Sequence[bytes]:
+        """Return the frames of a message of ours."""
+        if type(payload) is not bytes:
+            payload = memoryview(payload).tobytes()
+        if len(payload) > self.settings.max_size:
+            raise ValueError(f"{len(payload)} bytes, and at most {self.settings.max_size} are accepted")
+        if self.isTimed or tag not in _KNOWN_TAGS:
+            return encode_frames(tag, payload, stamp=self.settings.clock() if self.isTimed else None)
+        return tag, payload
+
+    def _transmit(self, frames: Sequence[bytes]) -> None:
+        """Send a message."""
+        try:
+            # One call into C for all frames: an interrupt comes before the first
+            # frame or behind the last. Each send returns None, so `any` stops at none.
+            any(map(self._send_frame, frames, _FLAGS[len(frames)]))
+        except zmq.ZMQError as error:
+            raise port_error("send", error) from error
+        self._sent += 1
+
+    # -- what kinds of ports do differently ---------------------------------------------------------
+
+    def _message_type(self, groupSpec: Mapping[str, Any]) -> str:
+        return str(groupSpec["message"])
+
+    def _port_number(self) -> int | None:
+        return -1
+
+    def _go_public(self) -> None:
+        """Make a standalone port ready to be used."""
+
+
+def _random_id() -> bytes:
+    # ZeroMQ keeps identities that begin with a zero for itself.
+    return bytes([1 + secrets.randbelow(255)]) + secrets.token_bytes(MEMBER_LENGTH - 1)
+
+
+def _group_id(name: str | None) -> bytes | None:
+    return None if name is None else blake2s(name.encode(), digest_size=16).digest()

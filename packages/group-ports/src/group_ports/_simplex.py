@@ -1,0 +1,286 @@
+"""From one to all: the port that publishes and the one that subscribes."""
+
+# ruff: noqa: N802 - the names are those of the original
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+
+import zmq
+
+from group_ports._binding import bind
+from group_ports._connecting import ConnectingPort
+from group_ports._port import GroupPort
+from group_ports._port_settings import milliseconds
+from group_ports._socket_options import endpoint, port_number
+from group_ports.errors import PortError, PortTimeout, port_error
+from wireframe.group import PUBLISHED_TAGS, Extension, encode_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Buffer
+
+_SUBSCRIBED: Final = b"\x01"
+_UNSUBSCRIBED: Final = b"\x00"
+#: Messages sent between two looks at who subscribed; they wait in a bounded queue.
+_LOOK_EVERY: Final = 16
+
+
+class GroupPubPort(GroupPort):
+    """Publishes to all members; binds.
+
+    Takes the parameters of `GroupPort`.
+
+    Notes
+    -----
+    A subscriber hears what is sent after its subscription arrived: see
+    `wait_ready`. To one that is too slow, messages are lost once
+    `PortSettings.send_hwm` of them wait, unless ``back_pressure`` is on.
+
+    Examples
+    --------
+    >>> with GroupPubPort.standalone() as pub, GroupSubPort.standalone() as sub:
+    ...     sub.update(*pub.address)
+    ...     pub.wait_ready(1, timeout=5.0)
+    ...     _ = pub.send(b"hello")
+    ...     sub.recv()
+    b'hello'
+    """
+
+    _KIND: ClassVar[str] = "gpub"
+    _SOCKET: ClassVar[int] = zmq.XPUB
+    _IS_INPUT: ClassVar[bool] = False
+    _READS: ClassVar[frozenset[bytes]] = frozenset()
+    _sequence = 0
+    _subscribers = 0
+    _bound: int | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and TCP port, for `GroupSubPort.update`; PortError if it has no socket."""
+        if self._bound is None or self._socket is None:
+            self._not_open()
+        return self.getGlobalIface(), self._bound
+
+    def sendGroup(self, tag: bytes, payload: Buffer) -> bool:
+        """Publish a message.
+
+        Parameters
+        ----------
+        tag : bytes
+            Three ASCII characters, such as ``b"msg"``.
+        payload : bytes-like
+
+        Returns
+        -------
+        bool
+            True. Without ``back_pressure`` that says nothing of slow subscribers.
+
+        Raises
+        ------
+        PortTimeout
+            With ``back_pressure``: a subscriber has no room.
+        PortError
+            The port has no socket, or the context ended.
+        TypeError, ValueError
+            The tag or the payload is no such thing, or longer than ``max_size``.
+        """
+        if not self._sent % _LOOK_EVERY:
+            self._look_who_subscribed()
+        self._transmit(self._frames_of(tag, payload))
+        return True
+
+    def send(self, payload: Buffer) -> bool:
+        """Publish bytes as ``msg``; see `sendGroup`."""
+        return self.sendGroup(b"msg", payload)
+
+    def send_pyobj(self, thing: Any) -> bool:
+        """Publish an object as ``msg``, pickled; see `sendGroup`."""
+        return self._send_object(thing)
+
+    def subscribers(self) -> int:
+        """Return how many subscribers are connected; PortError if there is no socket."""
+        self._look_who_subscribed()
+        return self._subscribers
+
+    def wait_ready(self, count: int, timeout: float | None = None) -> None:
+        """Wait until so many subscribers will hear what is sent from now on.
+
+        Parameters
+        ----------
+        count : int
+            Subscribers; a member that follows itself is one of them.
+        timeout : float or None
+            Seconds; None is the longest wait, 10 s.
+
+        Raises
+        ------
+        PortTimeout
+            There are still fewer; the message says how many.
+        PortError
+            The port has no socket, or the context ended.
+
+        Notes
+        -----
+        It counts subscriptions to everything, as members make them.
+        """
+        deadline = time.monotonic() + milliseconds(timeout) / 1000
+        while (now := self.subscribers()) < count:
+            rest = deadline - time.monotonic()
+            if rest <= 0:
+                raise PortTimeout(f"{now} of {count} subscribers in time", PortError.EAGAIN)
+            self._wait_readable(rest)
+
+    def take(self, wait_s: float = 0.0) -> NoReturn:
+        """Refuse: a publisher hears nobody."""
+        self._refuse("take")
+
+    def getPortNumber(self) -> int | None:
+        """Return the TCP port; None if it is not bound."""
+        return self._bound
+
+    def closeSocket(self) -> None:
+        """Close the socket. Twice is fine."""
+        super().closeSocket()
+        self._bound, self._subscribers = None, 0
+
+    def _look_who_subscribed(self) -> None:
+        recv, option = self._recv_frame, self._socket_option
+        try:
+            while option(zmq.EVENTS) & zmq.POLLIN:
+                frame = recv(zmq.NOBLOCK)
+                if not option(zmq.RCVMORE):
+                    self._subscribers += (frame == _SUBSCRIBED) - (frame == _UNSUBSCRIBED)
+        except zmq.ZMQError as error:
+            raise port_error("send", error) from error
+
+    def _frames_of(self, tag: bytes, payload: Buffer) -> Sequence[bytes]:
+        frames = super()._frames_of(tag, payload)
+        if not self.settings.numbered or self._group_id is None:
+            return frames
+        extension = Extension(self._sequence + 1, self.member_id, self._group_id)
+        return encode_frames(tag, frames[1], stamp=self.settings.clock(), extension=extension)
+
+    def _transmit(self, frames: Sequence[bytes]) -> None:
+        super()._transmit(frames)
+        self._sequence += 1
+
+    def _port_number(self) -> int | None:
+        return self._bound
+
+    def _prepare(self, socket: zmq.Socket[bytes]) -> None:
+        socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        socket.setsockopt(zmq.XPUB_NODROP, int(self.settings.back_pressure))
+        self._bound = bind(socket, self.getGlobalIface(), self.settings.port, self._keys)
+
+
+class GroupSubPort(ConnectingPort):
+    """Hears all publishers it was told of; connects.
+
+    Takes the parameters of `GroupPort`.
+    """
+
+    _KIND: ClassVar[str] = "gsub"
+    _SOCKET: ClassVar[int] = zmq.SUB
+    _IS_INPUT: ClassVar[bool] = True
+    _READS: ClassVar[frozenset[bytes]] = PUBLISHED_TAGS
+    _READS_DATA: ClassVar[bytes] = b"msg"
+
+    def update(
+        self, host: str | None = None, port: int | None = None, *, server_key: bytes | None = None
+    ) -> None:
+        """Follow a publisher; one that is followed already is no news.
+
+        Parameters
+        ----------
+        host : str
+            Name or address.
+        port : int
+            TCP port.
+        server_key : bytes, optional
+            The public key that it shows; that of the group if not given.
+
+        Raises
+        ------
+        PortError
+            The port has no socket, or the address cannot be used.
+        TypeError, ValueError
+            Not a host, port or key.
+
+        Notes
+        -----
+        It returns at once and connects in the background, again and again.
+        """
+        if host is None or port is None:
+            raise ValueError("a publisher has a host and a port")
+        self._connect(endpoint(host, port_number(port)), server_key)
+
+    def forget(self, host: str, port: int) -> None:
+        """Follow this publisher no more; nothing happens if it was not followed.
+
+        The connection itself ends while the port is used next.
+
+        Parameters
+        ----------
+        host : str
+        port : int
+        """
+        self._disconnect(endpoint(host, port_number(port)))
+
+    def connected(self) -> int:
+        """Return how many publishers it follows, connected by now or not."""
+        return len(self._endpoints)
+
+    def getDeadline(self) -> None:
+        """Return None, as the original."""
+
+    def recvGroup(self) -> list[bytes]:
+        """Return the next message.
+
+        Returns
+        -------
+        list of bytes
+            Tag, payload and what else was sent. Messages that are not of this
+            path are dropped and counted.
+
+        Raises
+        ------
+        PortTimeout
+            None came in time.
+        PortError
+            The port has no socket, or the context ended.
+        """
+        return self._next(None)[1]
+
+    def recv(self) -> bytes:
+        """Return the payload of the next ``msg``; others are skipped. See `recvGroup`."""
+        return self._next(b"msg")[1][1]
+
+    def recv_pyobj(self) -> Any:
+        """Return the object in the next ``msg``: plain data and allowed classes. See `recvGroup`.
+
+        Raises
+        ------
+        ObjectRefused
+            It is neither, or damaged.
+        """
+        return self._recv_object()
+
+    def reset(self) -> None:
+        """Make a new socket that follows the same publishers, and tell the owner.
+
+        Raises
+        ------
+        PortError
+            The port has no socket, or the context ended.
+        """
+        if self._socket is None:
+            self._not_open()
+        endpoints = dict(self._endpoints)
+        self._renew()
+        for place, server_key in endpoints.items():
+            self._connect(place, server_key)
+
+    def _prepare(self, socket: zmq.Socket[bytes]) -> None:
+        socket.setsockopt(zmq.SUBSCRIBE, b"")

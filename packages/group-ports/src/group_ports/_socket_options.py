@@ -1,0 +1,77 @@
+"""The ZeroMQ options of a port: every queue, frame, wait and silence has an end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import zmq
+
+if TYPE_CHECKING:
+    from group_ports._port_settings import PortSettings
+
+
+def apply(socket: zmq.Socket[bytes], settings: PortSettings) -> None:
+    """Set what all kinds of ports have in common; before bind or connect.
+
+    Parameters
+    ----------
+    socket : zmq.Socket
+    settings : PortSettings
+    """
+    handshake_ms = _ms(settings.handshake_s)
+    for option, value in (
+        (zmq.SNDTIMEO, settings.send_wait_ms),
+        (zmq.RCVTIMEO, settings.recv_wait_ms),
+        (zmq.SNDHWM, settings.send_hwm),
+        (zmq.RCVHWM, settings.recv_hwm),
+        (zmq.MAXMSGSIZE, settings.max_size),
+        (zmq.LINGER, _ms(settings.linger_s)),
+        # A network that swallows packets is noticed, and its end as well: else
+        # the system would wait minutes before it tries to connect again.
+        (zmq.HANDSHAKE_IVL, handshake_ms),
+        (zmq.CONNECT_TIMEOUT, handshake_ms),
+        (zmq.HEARTBEAT_IVL, _ms(settings.heartbeat_s)),
+        (zmq.HEARTBEAT_TIMEOUT, _ms(settings.liveness_s)),
+        (zmq.RECONNECT_IVL, _ms(settings.reconnect_s)),
+        (zmq.RECONNECT_IVL_MAX, _ms(settings.reconnect_max_s)),
+    ):
+        socket.setsockopt(option, value)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000)) if seconds else 0
+
+
+def endpoint(host: str, port: int | str) -> str:
+    """Return the address as ZeroMQ writes it.
+
+    Parameters
+    ----------
+    host : str
+        Name or address; IPv6 with or without brackets.
+    port : int or str
+        TCP port, or ``*``.
+
+    Raises
+    ------
+    ValueError
+        Not a host.
+
+    Examples
+    --------
+    >>> endpoint("127.0.0.1", 5555), endpoint("::1", "*")
+    ('tcp://127.0.0.1:5555', 'tcp://[::1]:*')
+    """
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or not all(sign.isalnum() or sign in ".:%-_" for sign in bare):
+        raise ValueError(f"not a host: {host!r}")
+    return f"tcp://[{bare}]:{port}" if ":" in bare else f"tcp://{bare}:{port}"
+
+
+def port_number(port: int) -> int:
+    """Return a TCP port to connect to; ValueError or TypeError if it is none."""
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"a TCP port is a number, not {port!r}")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"a TCP port is a number from 1 to 65535, not {port}")
+    return port

@@ -1,0 +1,259 @@
+"""Members in processes of their own: election, messages, votes, and the loss of the leader."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from .member_processes import TIMES, MemberProcess, agreed_leader, introduce
+
+
+@pytest.fixture
+def start(cleanup):
+    """Start members that know of each other."""
+
+    def start(count, **config):
+        members = []
+        for _ in range(count):
+            members.append(MemberProcess(size=count, **config))
+            cleanup.callback(members[-1].close)
+        introduce(members)
+        return members
+
+    return start
+
+
+def followers_of(leader, members):
+    return [member for member in members if member is not leader]
+
+
+def test_members_elect_one_leader_and_know_each_other(start):
+    members = start(3)
+    leader, _ = agreed_leader(members)
+    for member in members:
+        for other in followers_of(member, members):
+            member.wait_event("joined", id=other.id)
+        assert member.ask("status") == {
+            "leader": leader.id,
+            "is_leader": member is leader,
+            "size": 3,
+            "id": member.id,
+        }
+
+
+def test_a_message_reaches_all_members_and_its_sender(start):
+    members = start(3)
+    agreed_leader(members)
+    assert members[0].ask("send", data=b"hello".hex()) is True
+    for member in members:
+        member.wait_event("msg", data=b"hello".hex())
+
+
+def test_the_leader_answers_the_member_that_wrote(start):
+    members = start(3, reply=True)
+    leader, _ = agreed_leader(members)
+    one, other = followers_of(leader, members)
+    assert one.ask("to_leader", data="0102") is True
+    leader.wait_event("to_leader", data="0102", **{"from": one.id})
+    one.wait_event("from_leader", data="0201")
+    assert leader.ask("to_member", id=other.id, data="0a") is True
+    other.wait_event("from_leader", data="0a")
+    assert not [event for event in one.events if event.get("data") == "0a"]
+
+
+def test_the_leader_writes_to_itself(start):
+    members = start(3, reply=True)
+    leader, _ = agreed_leader(members)
+    assert leader.ask("to_leader", data="0102") is True
+    leader.wait_event("to_leader", data="0102", **{"from": ""})
+    leader.wait_event("from_leader", data="0201")
+
+
+def test_what_cannot_be_sent_is_said(start):
+    members = start(3)
+    leader, _ = agreed_leader(members)
+    follower = followers_of(leader, members)[0]
+    assert leader.ask("to_member", id="ff" * 16, data="00") is False
+    assert follower.ask("to_member", id=leader.id, data="00") is False
+
+
+@pytest.mark.parametrize("vote", ["yes", "no"])
+def test_a_vote_ends_with_what_the_members_say(start, vote):
+    members = start(3, vote=vote)
+    leader, _ = agreed_leader(members)
+    asker = followers_of(leader, members)[0]
+    rfv = asker.ask("request_vote", topic="74", kind="majority", timeout_ms=None)
+    for member in members:
+        member.wait_event("vote_request", rfv=rfv, topic="74", when=None)
+        member.wait_event("vote_result", rfv=rfv, vote=vote)
+
+
+def test_an_action_vote_without_consensus_is_lost(start):
+    members = start(3, vote="yes")
+    leader, _ = agreed_leader(members)
+    members[0].say("set_vote", vote="no")
+    members[0].ask("status")
+    when = time.time() + 5
+    rfv = leader.ask("request_action", topic="61", when=when, kind="consensus", timeout_ms=2000)
+    for member in members:
+        member.wait_event("vote_request", rfv=rfv, when=when)
+        member.wait_event("vote_result", rfv=rfv, vote="no")
+
+
+def test_votes_can_be_cast_by_hand_and_silence_is_a_timeout(start):
+    members = start(3)
+    agreed_leader(members)
+    by_hand = members[0].ask("request_vote", topic="74", kind="consensus", timeout_ms=5000)
+    for member in members:
+        member.wait_event("vote_request", rfv=by_hand)
+        assert member.ask("cast", rfv=by_hand, vote=True) is True
+    silent = members[0].ask("request_vote", topic="74", kind="majority", timeout_ms=300)
+    for member in members:
+        member.wait_event("vote_result", rfv=by_hand, vote="yes")
+        member.wait_event("vote_result", rfv=silent, vote="timeout")
+
+
+def test_a_killed_leader_is_succeeded(start):
+    members = start(3)
+    leader, _ = agreed_leader(members)
+    others = followers_of(leader, members)
+    leader.signal(signal.SIGKILL)
+    successor, _ = agreed_leader(others, other_than=leader.id)
+    assert successor in others
+    for member in others:
+        member.wait_event("leader_exit", id=leader.id)
+        member.wait_event("left", id=leader.id)
+    assert others[0].ask("to_leader", data="01") is True
+    successor.wait_event("to_leader", data="01")
+
+
+def test_a_leader_that_leaves_is_succeeded(start):
+    members = start(3)
+    leader, _ = agreed_leader(members)
+    others = followers_of(leader, members)
+    leader.say("leave")
+    agreed_leader(others, other_than=leader.id)
+    for member in others:
+        member.wait_event("left", id=leader.id)
+    assert leader.ask("status")["leader"] is None
+    assert leader.end_input() == 0
+
+
+def test_one_of_two_does_not_lead_alone(start):
+    _one, _other = members = start(2)
+    leader, _ = agreed_leader(members)
+    rest = followers_of(leader, members)[0]
+    leader.signal(signal.SIGKILL)
+    rest.wait_event("left", id=leader.id)
+    rest.wait_event("leader_exit", id=leader.id)
+    assert rest.ask("status") == {"leader": None, "is_leader": False, "size": 1, "id": rest.id}
+    assert rest.ask("to_leader", data="00") is False
+    assert rest.ask("request_vote", topic="00", kind="majority", timeout_ms=None) is None
+
+
+def test_a_stopped_leader_comes_back_as_a_follower(start):
+    members = start(3)
+    leader, _ = agreed_leader(members)
+    others = followers_of(leader, members)
+    leader.signal(signal.SIGSTOP)
+    successor, _ = agreed_leader(others, other_than=leader.id)
+    leader.signal(signal.SIGCONT)
+    leader.wait_event("leader", id=successor.id)
+    assert agreed_leader(members)[0] is successor
+
+
+def test_a_flood_delays_no_timer(start):
+    # Twice as slow as the others: a machine that is busy with the flood needs some room as well.
+    params = {name: 2 * value for name, value in TIMES.items()}
+    members = start(3, spec={"kind": "leader", "message": "m", "timed": False, "params": params})
+    leader, _ = agreed_leader(members)
+    flooder, other = followers_of(leader, members)
+    marks = {member: len(member.events) for member in (leader, other)}
+    flooder.say("flood", data="00" * 64, seconds=2.5, gap=0)
+    assert flooder.wait_event("result", op="flood")["value"] > 0
+    for member, mark in marks.items():
+        changes = {event["event"] for event in member.events[mark:]} - {"msg", "result"}
+        assert changes == set(), f"the group did not stay as it was: {changes}"
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(start):
+    members = start(3, vote="yes")
+    _leader, _ = agreed_leader(members)
+    marks = [len(member.events) for member in members]
+    members[0].say("clock", by=3600)
+    members[1].say("clock", by=-3600)
+    rfv = members[0].ask("request_vote", topic="74", kind="majority", timeout_ms=1200)
+    for member, mark in zip(members, marks, strict=True):
+        member.wait_event("vote_result", rfv=rfv, vote="yes")
+        assert not {"left", "leader_exit"} & {event["event"] for event in member.events[mark:]}
+
+
+def test_a_group_with_keys_works_alike(start):
+    from group_ports import CurveKeys
+
+    keys = CurveKeys.generate()
+    members = start(3, keys=[keys.public.decode(), keys.secret.decode()])
+    agreed_leader(members)
+    assert members[0].ask("send", data="01") is True
+    members[1].wait_event("msg", data="01")
+
+
+def test_a_group_of_the_default_kind_has_members_and_no_leader(start):
+    spec = {"kind": "default", "message": "m", "timed": False, "params": {"heartbeat": 100}}
+    one, other = start(2, spec=spec)
+    one.wait_event("joined", id=other.id)
+    other.wait_event("joined", id=one.id)
+    assert one.ask("send", data="01") is True
+    other.wait_event("msg", data="01")
+    assert one.ask("to_leader", data="01") is False
+    assert one.ask("status")["leader"] is None
+
+
+def test_bad_commands_are_said_on_standard_error_and_change_nothing(start):
+    (member,) = start(1)
+    for line in (
+        b"{",
+        b"[]",
+        b'{"command": "fly"}',
+        b'{"command": "update", "host": 1, "port": 2}',
+        b"\xff",
+        b"",
+    ):
+        member.process.stdin.write(line + b"\n")
+    assert member.ask("status")["id"] == member.id
+    assert member.end_input() == 0
+    member.close()
+    assert b"fly" in member.errors
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"group": ["rack"]},
+        {"group": ["rack", "not an identifier"]},
+        {"group": ["rack", "a"], "spec": {}},
+        {"group": ["rack", "a"], "vote": "perhaps"},
+        {"group": ["rack", "a"], "unknown": 1},
+        {"group": ["rack", "a"], "host": "localhost"},
+        {"group": ["rack", "a"], "keys": ["short", "short"]},
+    ],
+)
+def test_a_bad_configuration_ends_with_a_line_and_exit_code_1(config, capfd):
+    from group_ports.__main__ import main
+
+    assert main(["member", json.dumps(config)]) == 1
+    said = capfd.readouterr()
+    assert said.err.startswith("group_ports: ")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+def test_stop_leaves_and_exits_with_0(start):
+    one, other = start(2)
+    one.wait_event("joined", id=other.id)
+    other.say("stop")
+    one.wait_event("left", id=other.id)
+    assert other.process.wait(10) == 0
