@@ -1,8 +1,7 @@
 """What a port says about itself."""
 
 # ruff: noqa: N815 - the names are those of the original
-
-from __future__ import annotations
+# Annotations are objects here, not text: tools that document named tuples cannot look text up.
 
 from enum import IntEnum
 from typing import NamedTuple
