@@ -25,6 +25,10 @@ from namespaces import DEVICE, Namespace, Program, connect, python, two_hosts, u
 SCRIPT = str(Path(__file__).with_name("udp_program.py"))
 GROUP, OTHER_GROUP, PORT = "239.77.0.1", "239.77.0.2", 5007
 MONITOR_ADDRESS = "10.77.0.2"
+# A second cable between the hosts, which is another network.
+OTHER_DEVICE = "cable2"
+# Groups of one link and of a site, and the routers that datagrams to them may pass.
+IPV6_GROUPS, HOPS = ("ff02::4242", "ff05::4242"), 7
 
 # Datagrams that the smallest usual receive buffer, 212992 bytes, holds in any case.
 FEW = 200
@@ -33,7 +37,8 @@ BURST = 100_000
 SMALL_BUFFER = 8192
 
 # `left` and `reached` see what programs sent and the cable brought, joined or not; `passed` what goes to
-# sockets. Anything else that is UDP, on either side, would be a leak.
+# sockets, `far` what is IPv6 and may pass that many routers. Anything else that is UDP, on either side, would
+# be a leak.
 FILTER = f"""
 table inet lab {{
     counter left {{}}
@@ -41,17 +46,21 @@ table inet lab {{
     counter dropped {{}}
     counter passed {{}}
     counter other {{}}
+    counter far {{}}
     chain loss {{}}
     chain output {{
         type filter hook output priority 0
         meta l4proto != udp accept
         udp dport {PORT} ip daddr {{ {GROUP}, {OTHER_GROUP} }} counter name left accept
+        udp dport {PORT} ip6 daddr {{ {", ".join(IPV6_GROUPS)} }} counter name left accept
         counter name other
     }}
     chain prerouting {{
         type filter hook prerouting priority 0
         meta l4proto != udp accept
         udp dport {PORT} ip daddr {{ {GROUP}, {OTHER_GROUP} }} counter name reached accept
+        ip6 hoplimit {HOPS} counter name far
+        udp dport {PORT} ip6 daddr {{ {", ".join(IPV6_GROUPS)} }} counter name reached accept
         counter name other
     }}
     chain input {{
@@ -141,6 +150,29 @@ class Laboratory:
     def use_card_without_offload(self) -> None:
         """Have batches cut before they go into the cable, as most network cards would."""
         self.daq_host.run("ip", "link", "set", DEVICE, "gso_max_segs", "1")
+
+    def add_network(self) -> None:
+        """Join the hosts by another cable, 10.78.0.1 and 10.78.0.2 on its ends."""
+        peer = ["peer", "name", OTHER_DEVICE, "netns", str(self.monitor_host.holder)]
+        self.daq_host.run("ip", "link", "add", OTHER_DEVICE, "type", "veth", *peer)
+        for number, host in enumerate((self.daq_host, self.monitor_host), 1):
+            host.run("ip", "addr", "add", f"10.78.0.{number}/24", "dev", OTHER_DEVICE)
+            host.run("ip", "link", "set", OTHER_DEVICE, "up")
+        for host in (self.daq_host, self.monitor_host):
+            until(
+                lambda host=host: " state UP " in host.run("ip", "-o", "link", "show", OTHER_DEVICE),
+                "the second link did not come up",
+            )
+
+    def await_ipv6(self) -> None:
+        """Wait until the ends of the other cable have IPv6 addresses that the system has found to be free."""
+        for host in (self.daq_host, self.monitor_host):
+
+            def has_address(host: Namespace = host) -> bool:
+                listed = host.run("ip", "-o", "-6", "addr", "show", "dev", OTHER_DEVICE)
+                return "fe80::" in listed and "tentative" not in listed
+
+            until(has_address, "no IPv6 address")
 
     def left(self) -> int:
         return self.daq_host.counters("inet lab")["left"]
@@ -256,6 +288,54 @@ def test_two_groups_on_one_port_stay_apart(laboratory):
         statistics = monitor.ask("statistics")
         assert (losses(statistics), statistics["received"]) == ({"lost": 0, "gaps": 0}, 200)
     assert laboratory.at_monitors()["passed"] == 400
+
+
+def test_monitor_of_two_networks_hears_both_and_leaves_one(laboratory):
+    """A DAQ sends into each; what comes through a cable is heard there or not at all."""
+    laboratory.add_network()
+    devices = (DEVICE, OTHER_DEVICE)
+    daqs = {device: laboratory.daq(device, interface=device) for device in devices}
+    monitor = laboratory.monitor(interface=None, interfaces=devices)
+    for device, daq in daqs.items():
+        laboratory.send(daq, 50)
+        assert monitor.hear("until", 49) == list(range(50))
+        assert device in monitor.labels
+    assert monitor.labels == set(devices)
+    assert losses(monitor.ask("statistics")) == {"lost": 0, "gaps": 0}
+    monitor.ask("leave", DEVICE)
+    monitor.labels.clear()
+    for daq in daqs.values():
+        laboratory.send(daq, 20)
+    assert monitor.hear("until", 69) == list(range(50, 70))
+    assert monitor.hear("rest") == []
+    assert monitor.labels == {OTHER_DEVICE}
+    assert (laboratory.left(), laboratory.at_monitors()["passed"]) == (140, 120)
+
+
+@pytest.mark.parametrize(
+    ("group", "interface"), [(f"{IPV6_GROUPS[0]}%{OTHER_DEVICE}", None), (IPV6_GROUPS[1], OTHER_DEVICE)]
+)
+@pytest.mark.parametrize(("sending", "reading"), [("send", "one"), ("batch", "many")])
+def test_ipv6_groups_are_heard_and_may_go_as_far_as_was_said(laboratory, group, interface, sending, reading):
+    """The limit for groups is set, and not that for single hosts, which the system keeps apart."""
+    laboratory.add_network()
+    laboratory.await_ipv6()
+    # The other way than the routing table would choose.
+    laboratory.daq_host.run(
+        "ip", "-6", "route", "add", "multicast", "ff05::/16", "dev", DEVICE, "table", "local"
+    )
+    settings = {"group": group, "interface": interface}
+    daq, monitor = laboratory.daq(ttl=HOPS, **settings), laboratory.monitor(**settings)
+    for _ in range(3):
+        sent = laboratory.send(daq, FEW, sending)
+        monitor.hear("until", sent - 1, reading)
+    assert monitor.numbers == list(range(sent))
+    statistics = monitor.ask("statistics")
+    assert (losses(statistics), statistics["received"]) == ({"lost": 0, "gaps": 0}, sent)
+    counters = laboratory.at_monitors()
+    assert counters["far"] == counters["reached"] == counters["passed"] > 0
+    # A batch is one for the packet filter.
+    assert laboratory.left() == sent if sending == "send" else laboratory.left() < sent / 10
 
 
 @pytest.mark.parametrize("interface", [DEVICE, MONITOR_ADDRESS, None])

@@ -1,13 +1,14 @@
 """udp-multicast: what a datagram costs beside bare sockets, and a message on a channel beside LCM.
 
-Sending and receiving are measured each in one process (`datagram_subject`),
-streams between two (`stream_subject`), in which nothing is lost: the
-subscriber acknowledges, for every kind in the same way. The figures are CPU
-time per message, user and system, of all processes of a side together; and
-messages per second. Pinned, everything shares one core, and both say the same;
-free, sender and receiver may work at the same time, and the rate is what a
-user sees, though it scatters. All runs in a network namespace with a multicast
-route, which LCM needs; without one LCM is left out.
+Sending and receiving are measured each in one process (`datagram_subject`), so
+is receiving honest readouts with a broken datagram beside each and without
+(`multicast_broken_subject`); streams between two (`stream_subject`), in which
+nothing is lost: the subscriber acknowledges, for every kind in the same way.
+The figures are CPU time per message, user and system, of all processes of a
+side together; and messages per second. Pinned, everything shares one core, and
+both say the same; free, sender and receiver may work at the same time, and the
+rate is what a user sees, though it scatters. All runs in a network namespace
+with a multicast route, which LCM needs; without one LCM is left out.
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ RECEIVE_BOUND: Final = 1.35
 #: many at a time.
 CHANNEL_TIMES: Final = {64: 1.1, 1024: 1.1, 60 << 10: 1.0, 1 << 20: 1.0}
 CHANNEL_MANY_TIMES: Final = {64: 2.0, 1024: 2.0}
+BROKEN_SCRIPT: Final = "multicast_broken_subject.py"
+#: Of the honest readouts per CPU second that come alone, those with a broken datagram beside each.
+BROKEN_SHARE: Final = 0.5
+#: Bytes of these readouts, and of the messages; the longest takes nine datagrams.
+BROKEN_SIZES: Final = (
+    ("readouts, ids", 64),
+    ("JSON", 256),
+    ("arrays", 256),
+    ("messages", 64),
+    ("messages", 12 << 10),
+)
 #: Bytes of the readouts that are sent many at a time.
 MANY_SIZE: Final = 64
 #: Bytes of messages on channels, and messages between acknowledgements. Two
@@ -62,6 +74,7 @@ class Row:
     kinds: Mapping[str, str]
     stride: int
     bound: float
+    script: str = "datagram_subject.py"
 
     def target(self, *, wall: bool) -> Target:
         """Return what is judged."""
@@ -95,7 +108,10 @@ def rows() -> list[Row]:
         )
         for size, times in bounds.items()
     ]
-    return found
+    return found + [
+        Row(name, size, {side: side for side in ("broken", "clean")}, 0, 1 / BROKEN_SHARE, BROKEN_SCRIPT)
+        for name, size in BROKEN_SIZES
+    ]
 
 
 def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -111,7 +127,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     with contextlib.ExitStack() as stack:
         within: Sequence[str] = ()
-        pythons = {"ours": sys.executable, "bare": sys.executable}
+        pythons = dict.fromkeys(("ours", "bare", "broken", "clean"), sys.executable)
         try:
             within = stack.enter_context(loopback_network())
         except NoNetworkError as error:
@@ -143,7 +159,7 @@ def _measure(
             name: stack.enter_context(
                 StreamSide(kind, row.size, row.stride, pythons[name], within)
                 if row.stride
-                else LoopSide(row.name, kind, row.size, pythons[name], within)
+                else LoopSide(row.script, row.name, kind, row.size, pythons[name], within)
             )
             for name, kind in row.kinds.items()
             if name in pythons
@@ -165,8 +181,14 @@ def _measure(
 
 
 def _rate(row: Row, measurement: Measurement) -> str:
-    """Say how many times the messages per second of the other side ours makes, of a stream."""
+    """Say how many times the messages per second of the other side ours makes, of a stream.
+
+    With broken datagrams, per CPU second.
+    """
     ours, other = row.kinds
+    if ours == "broken":
+        share = measurement.ratio(other, ours)
+        return f"; {share.median:.2f} ({share.low:.2f} to {share.high:.2f}) of the readouts per CPU second"
     if not row.stride or other not in measurement.samples:
         return ""
     times = measurement.ratio(other, ours, wall=True)

@@ -56,10 +56,12 @@ class _Side:
 
 
 class LoopSide(_Side):
-    """`datagram_subject`: sends to itself, half of which is timed.
+    """`datagram_subject` or one like it: sends to itself, half of which is timed.
 
     Parameters
     ----------
+    script : str
+        Its file.
     what, whose : str
         As it takes them.
     size : int
@@ -70,12 +72,12 @@ class LoopSide(_Side):
         See `Program`.
     """
 
-    def __init__(self, what: str, whose: str, size: int, python: str, within: Sequence[str]) -> None:
+    def __init__(
+        self, script: str, what: str, whose: str, size: int, python: str, within: Sequence[str]
+    ) -> None:
         super().__init__()
         with self._stack:
-            self._start(
-                Program(python, "datagram_subject.py", what, whose, next(_ports), size, within=within)
-            )
+            self._start(Program(python, script, what, whose, next(_ports), size, within=within))
             self._stack = self._stack.pop_all()
 
 

@@ -44,6 +44,12 @@ def test_what_is_no_group_is_refused(text):
         parse_group(text)
 
 
+@pytest.mark.parametrize("text", ["::ffff:239.1.1.1", "::ffff:127.0.0.1", "::FFFF:ef01:101%lo"])
+def test_ipv4_written_as_ipv6_is_refused_and_told_how_to_write_it(text):
+    with pytest.raises(AddressError, match=r"give (239\.1\.1\.1|127\.0\.0\.1)"):
+        parse_group(text)
+
+
 def test_group_must_be_text():
     with pytest.raises(TypeError, match="NoneType"):
         parse_group(None)

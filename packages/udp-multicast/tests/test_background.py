@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import warnings
 
 import pytest
 
-from udp_multicast import BackgroundReceiver, RawBytes, ReceiverClosed
+from udp_multicast import BackgroundReceiver, ForeignProcessError, RawBytes, ReceiverClosed
 
 
 class Upper:
@@ -24,6 +27,22 @@ def queued(pair, cleanup):
         return cleanup.enter_context(BackgroundReceiver(receiver, max_queued)), sender
 
     return make
+
+
+def in_child(action):
+    """Run an action in a forked child; what it returns is its exit code. If it hangs, it is killed."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks with threads around: here that is the point.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        code = 99
+        try:
+            signal.alarm(20)
+            code = action()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_readouts_come_in_order(queued):
@@ -101,3 +120,57 @@ def test_callback_may_close_it_from_its_own_thread(make_receiver, make_sender):
 def test_queue_must_hold_something(make_receiver):
     with pytest.raises(ValueError, match="at least 1"):
         BackgroundReceiver(make_receiver(), 0)
+
+
+def test_forked_child_is_told_instead_of_waiting_for_ever(queued):
+    """The thread that receives is the parent's; what it left in the queue is too."""
+    queue, sender = queued()
+
+    def child():
+        for method in (queue.get, queue.drain):
+            try:
+                method()
+            except ForeignProcessError:
+                continue
+            return 1
+        queue.close()
+        return 0
+
+    with queue._changed:  # as if the parent's thread were about to add something
+        assert in_child(child) == 0
+    sender.send_data(b"parent")
+    assert queue.get(timeout=10) == b"parent"
+
+
+def test_close_ends_even_if_a_readout_class_does_not(make_receiver, make_sender, monkeypatch, caplog):
+    """And who waits for readouts is told so then."""
+    inside, leave = threading.Event(), threading.Event()
+
+    class Stuck:
+        @staticmethod
+        def from_bytes(data):
+            inside.set()
+            leave.wait(60)
+            return data
+
+    monkeypatch.setattr("udp_multicast.background._LEAVE_S", 0.01)
+    monkeypatch.setattr("udp_multicast._inlet._LEAVE_S", 0.01)
+    receiver = make_receiver(Stuck)
+    queue = BackgroundReceiver(receiver)
+    try:
+        make_sender(receiver).send_data(b"x")
+        assert inside.wait(10)
+        queue.close()
+        with pytest.raises(ReceiverClosed):
+            queue.get()
+        assert "still busy" in caplog.text
+    finally:
+        leave.set()
+        queue._thread.join(10)
+
+
+@pytest.mark.parametrize("timeout", [1e12, float("inf")])
+def test_get_with_an_endless_timeout_waits(queued, timeout):
+    queue, sender = queued()
+    threading.Timer(0.01, sender.send_data, (b"x",)).start()
+    assert queue.get(timeout) == b"x"

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -19,13 +20,14 @@ import pytest
 
 from udp_multicast import MulticastReceiver, MulticastSender, RawBytes
 from udp_multicast.__main__ import main
-from udp_multicast._commands import _sources, listen, replay
+from udp_multicast._commands import _history, _plot, _sources, listen, replay, send
 from udp_multicast._commands._history import ALL, History
 from udp_multicast._commands._log_file import LogReader, LogWriter
 from udp_multicast._commands._place import Place, UsageError, read_place
 from udp_multicast._commands._sources import SenderTotals, Totals, open_source
 from udp_multicast._commands._stopping import Interrupted, Stop
 from udp_multicast._commands._timeline import Timeline
+from udp_multicast._display import quantity
 from udp_multicast.channels import ChannelReceiver, ChannelSender
 from wireframe.datagram import encode_small
 
@@ -136,6 +138,20 @@ def as_process(*arguments, ready=None, **settings):
                 stream.close()
 
 
+def interrupt_when_running(process):
+    """Send SIGTERM when the program handles it, which the system tells."""
+    deadline = time.monotonic() + LIMIT_S
+    mask = 1 << (signal.SIGTERM - 1)
+    while True:
+        with open(f"/proc/{process.pid}/status") as status:  # noqa: PTH123
+            caught = next(line for line in status if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) & mask:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+
+
 # send
 
 
@@ -218,6 +234,26 @@ def test_send_that_waits_for_input_ends_at_a_signal(plain):
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) == 128 + signal.SIGINT
         assert process.stderr.read().startswith("sent 1 readouts, 5 B in ")
+
+
+def test_send_that_waits_for_a_fifo_to_be_opened_ends_at_a_signal(plain, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with as_process("send", str(tmp_path / "fifo"), *at(plain)) as process:
+        interrupt_when_running(process)
+        assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
+        assert process.stderr.read().startswith("sent 0 readouts")
+
+
+@pytest.mark.parametrize("size", [0, 15, 16, 17, 300, 700])
+def test_made_up_readouts_count_their_bytes_after_the_stamp(size):
+    (data,) = send._made_up(1, size)
+    assert (len(data), data[16:]) == (size, bytes(i & 0xFF for i in range(max(0, size - 16))))
+
+
+def test_send_refuses_a_size_above_every_limit_before_it_makes_the_bytes_up(plain, capsys):
+    """Bytes of that number fit into no memory."""
+    assert main(["send", "--generate", "1", "--size", str(1 << 60), "--channel", "A", *at(plain)]) == 2
+    assert f"--size is at most {1 << 28}" in capsys.readouterr().err
 
 
 def test_send_shows_its_progress_on_a_terminal(plain, monkeypatch):
@@ -353,7 +389,7 @@ def test_listen_ends_quietly_when_nobody_reads_it(plain):
 
 
 def test_a_history_is_bounded_and_keeps_its_ends(monkeypatch):
-    history = History(Totals())
+    history = History(Totals(), keep=True)
     for second in range(1, 20_000):
         history.add(float(second), Totals(messages=10 * second, senders={}, kernel_drops=second))
     assert len(history.samples) < 8192
@@ -362,6 +398,39 @@ def test_a_history_is_bounded_and_keeps_its_ends(monkeypatch):
     assert history.samples[-1].lost == 19_999
     assert history.rates("nobody") == (0.0, 0.0)
     assert history.line("nobody") == []
+
+
+def test_a_history_for_a_display_keeps_no_samples():
+    history = History(Totals())
+    for second in range(1, 100):
+        history.add(float(second), Totals(messages=second))
+    assert list(history.samples) == []
+    assert (history.seconds, history.rates(ALL)[0]) == (99.0, 1.0)
+
+
+def test_a_history_keeps_the_loudest_senders_only_and_each_name_once():
+    """However many senders there are; the loudest changes all the time."""
+    history = History(Totals(), keep=True)
+    for second in range(1, 200):
+        senders = {
+            f"host:{n}": SenderTotals(messages=second * (7 * n % 101 + second * n)) for n in range(300)
+        }
+        history.add(float(second), Totals(messages=1, senders=senders))
+    kept = [name for sample in history.samples for name in sample.messages]
+    assert max(len(sample.messages) for sample in history.samples) <= 2 * _history.LOUDEST + 1
+    assert len({id(name) for name in kept}) == len(set(kept))
+
+
+def test_a_sender_that_becomes_loud_later_has_its_own_rate_in_the_picture():
+    """Its messages of before are not taken for messages of that moment."""
+    history = History(Totals(), keep=True)
+    for second in range(1, 30):
+        crowd = {f"host:{n}": SenderTotals(messages=100 + second) for n in range(_history.LOUDEST)}
+        history.add(float(second), Totals(senders={"late": SenderTotals(messages=9 * second), **crowd}))
+    seconds, rates = _plot.rates(history.samples, "late")
+    assert set(rates) == {9.0}
+    assert seconds[-1] == 29.0
+    assert _plot.rates(history.samples, "host:1")[1][:2] == [101.0, 1.0], "a new one begins at once"
 
 
 # record and replay
@@ -447,6 +516,35 @@ def test_record_ends_at_a_signal_with_a_whole_file(channels, cleanup, tmp_path):
     with LogReader(log) as reader:
         assert all(event.data == b"x" * 100 for event in reader)
         assert (reader.truncated, reader.skipped) == (False, 0)
+
+
+@pytest.fixture
+def small_disk():
+    """Files of this process cannot grow beyond some readouts."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [100, 15_000])
+def test_record_on_a_full_disk_reports_what_is_in_the_file(
+    plain, cleanup, tmp_path, small_disk, size, capsys
+):
+    log = tmp_path / "run.lcm"
+    sender = cleanup.enter_context(MulticastSender(GROUP, plain.port, interface=LOOPBACK))
+    with repeated(lambda: sender.send_data(bytes(size))):
+        assert main(["record", str(log), *at(plain)]) == 1
+    errors = capsys.readouterr().err
+    found = re.search(r"recorded (\d+) events, (.+) to .*; (\d+) more are lost: .*File too large", errors)
+    with LogReader(log) as reader:
+        events = sum(1 for _ in reader)
+        assert (reader.truncated, reader.skipped) == (False, 0)
+    assert int(found[1]) == events
+    assert found[2].startswith(quantity(log.stat().st_size, "B"))
+    assert int(found[3]) >= 1
 
 
 def test_record_does_not_overwrite_a_file_unless_told(plain, tmp_path, capsys):
@@ -535,6 +633,29 @@ def test_replay_ends_at_a_signal_in_a_pause(plain, tmp_path):
         assert process.stderr.read() == "sent 1 events, 5 B\n"
 
 
+def test_replay_of_endless_noise_ends_at_a_signal(plain):
+    with as_process("replay", "/dev/zero", *at(plain)) as process:
+        interrupt_when_running(process)
+        assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
+        assert process.stderr.read().startswith("sent 0 events, 0 B")
+
+
+def test_replay_of_a_fifo_ends_at_a_signal(plain, log, tmp_path):
+    """While nobody has opened it for writing, and while the writer is idle."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with as_process("replay", str(fifo), *at(plain)) as process:
+        interrupt_when_running(process)
+        assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
+    with as_process("replay", str(fifo), "--fast", *at(plain)) as process, fifo.open("wb") as writer:
+        writer.write(log.read_bytes())
+        writer.flush()
+        assert [plain.receive() for _ in range(3)] == [b"A", b"B", b"A"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_S) == 128 + signal.SIGINT
+        assert process.stderr.read() == "sent 3 events, 3 B\n"
+
+
 def test_replay_of_a_damaged_log_sends_the_rest_and_says_so(plain, log, capsys):
     log.write_bytes(b"noise" + log.read_bytes()[:-1])
     assert main(["replay", str(log), "--fast", *at(plain)]) == 0
@@ -561,6 +682,10 @@ def test_replay_with_shorter_pauses(plain, log):
         (["send", "--repeat", "2"], "cannot repeat standard input"),
         (["send", "FILE", "--repeat", "0"], "--repeat is at least 1"),
         (["send", "--rate", "0"], "--rate: a rate is more than 0"),
+        (["send", "--rate", "inf"], "--rate: a rate is more than 0 per second and finite"),
+        (["send", "--ttl", "99999999999"], "--ttl is 0 to 255"),
+        (["listen", "--buffer", "99999999999"], "--buffer is 1 to 2147483647"),
+        (["listen", "--buffer", "0"], "--buffer is 1 to 2147483647"),
         (["listen", "--url", "udp://"], "is not udpm://"),
         (["listen", "--count", "0"], "--count is more than 0"),
         (["listen", "--interval", "0"], "--interval is more than 0"),

@@ -91,10 +91,12 @@ def test_a_full_disk_leaves_whole_events(tmp_path):
 
     log._file = FullDisk()
     log.write(0, "ADC", b"too much")
+    log.write(0, "ADC", b"and more")
     with pytest.raises(OSError, match="No space left"):
         log.flush()
     log.close()
     assert path.read_bytes() == whole
+    assert (log.events, log.written, log.written_bytes) == (3, 1, len(whole))
     assert real.closed
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import socket
 import struct
-import threading
 import time
 
 import astropix4
@@ -22,9 +22,11 @@ from udp_multicast import (
     ReceiverClosed,
     _joining,
     _membership,
+    _options,
 )
 from udp_multicast._address import ANY_INTERFACE, parse_group
 from udp_multicast._loopback import loopback
+from udp_multicast._reception import PATIENCE
 
 GOOD = astropix4.Readout(7, 8, b"\xbc\xe0\x50")
 NOT_READOUTS = {
@@ -36,6 +38,10 @@ NOT_READOUTS = {
     "two readouts": GOOD.to_bytes() * 2,
     "stray search": b'M-SEARCH * HTTP/1.1\r\nMAN: "ssdp:discover"\r\n\r\n',
 }
+
+
+#: Linux: send nothing that a frame cannot carry whole.
+_IPV6_DONTFRAG = 62
 
 
 class Other(socket.socket):
@@ -71,6 +77,21 @@ def test_broken_datagram_is_counted_told_and_the_next_one_waited_for(pair, kind,
     assert all(isinstance(error, (RuntimeError, struct.error)) for _, error in told)
     # Said aloud once, then quietly.
     assert [one.levelname for one in caplog.records if "not a readout" in one.message] == ["WARNING", "DEBUG"]
+
+
+@pytest.mark.parametrize("method", ["receive", "receive_many"])
+def test_callback_is_told_about_every_broken_datagram_also_when_the_log_is_not(pair, method, caplog):
+    """Unlike the log, which is told once about each cause."""
+    caplog.set_level(logging.WARNING, "udp_multicast")
+    told = []
+    receiver, sender = pair(astropix4.Readout, on_broken=lambda datagram, _: told.append(datagram.data))
+    broken = [GOOD.to_bytes()[:length] for length in range(19, 22)] * 2
+    for data in (*broken, GOOD.to_bytes()):
+        sender.send_data(data)
+    assert getattr(receiver, method)() == (GOOD if method == "receive" else [GOOD])
+    assert told == broken
+    assert receiver.statistics.broken == len(broken)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("kind", NOT_READOUTS)
@@ -184,6 +205,34 @@ def test_groups_joined_by_others_on_the_same_port_do_not_leak_in(make_receiver, 
     assert receiver.statistics.received == 1
 
 
+def test_groups_joined_by_others_stay_out_by_the_socket_option_alone(
+    make_receiver, make_sender, other, monkeypatch
+):
+    """Also where the bind does not keep them out: as on a system that binds to addresses of its own only."""
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            MulticastReceiver, "bind", lambda self, target: socket.socket.bind(self, ("", target[1]))
+        )
+        receiver = make_receiver()
+    foreign = other(group="239.1.1.2", bind="", port=receiver.port)
+    make_sender(group="239.1.1.2", port=receiver.port).send_data(b"foreign")
+    assert foreign.recv(100) == b"foreign"
+    make_sender(receiver).send_data(b"ours")
+    assert receiver.receive() == b"ours"
+    assert receiver.statistics.received == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "level", "option"),
+    [
+        ("239.1.1.1", socket.IPPROTO_IP, _options.IP_MULTICAST_ALL),
+        ("ff15::4242", socket.IPPROTO_IPV6, _options.IPV6_MULTICAST_ALL),
+    ],
+)
+def test_groups_joined_by_others_are_declined_in_both_families(make_receiver, group, level, option):
+    assert make_receiver(group=group, interface="lo").getsockopt(level, option) == 0
+
+
 def test_unicast_to_the_port_of_a_group_does_not_arrive(make_receiver, make_sender, other):
     receiver = make_receiver()
     other().sendto(b"unicast", ("127.0.0.1", receiver.port))
@@ -235,6 +284,34 @@ def test_kernel_drops_and_received_add_up_to_what_was_sent(pair):
     assert receiver.statistics.kernel_drops == statistics.kernel_drops
 
 
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_kernel_drops_are_known_after_close_though_nobody_asked_just_before(pair, asked_before):
+    receiver, sender = pair(buffer_size=8192)
+    if asked_before:
+        assert receiver.statistics.kernel_drops == 0
+    for number in range(500):
+        sender.send_data(number.to_bytes(2, "big"))
+    received = len(receiver.receive_many())
+    receiver.close()
+    statistics = receiver.statistics
+    assert statistics.kernel_drops > 0
+    assert statistics.kernel_drops + received == 500
+
+
+def test_queued_bytes_are_what_waits_in_the_buffer(pair):
+    """In bytes of the kernel's own counting, which are more than those of the datagrams."""
+    receiver, sender = pair()
+    queued = [receiver.statistics.queued_bytes]
+    for _ in range(3):
+        sender.send_data(bytes(1000))
+        queued.append(receiver.statistics.queued_bytes)
+    assert queued[0] == 0
+    assert all(after >= before + 1000 for before, after in itertools.pairwise(queued))
+    assert queued[-1] < receiver.statistics.granted_buffer
+    assert len(receiver.receive_many()) == 3
+    assert receiver.statistics.queued_bytes == 0
+
+
 def test_gaps_in_the_readout_ids_are_counted_for_each_sender_with_wrap(make_receiver, make_sender):
     receiver = make_receiver(astropix4.Readout, readout_id=lambda readout: readout.readout_id)
     one, two = make_sender(receiver), make_sender(receiver)
@@ -263,30 +340,25 @@ def test_receive_ends_by_its_timeout(make_receiver):
     assert 0.04 < time.monotonic() - start < 5
 
 
-def test_a_flood_of_broken_datagrams_does_not_outlast_the_timeout(make_receiver, make_sender, cleanup):
+@pytest.mark.parametrize("method", ["receive", "receive_many", "receive after receive_many"])
+def test_a_flood_of_broken_datagrams_does_not_outlast_the_timeout(pair, method):
+    """Time is up after a few of them, with many more in the buffer."""
+
     class Never:
         @classmethod
         def from_bytes(cls, data):
             raise ValueError("never")
 
-    receiver = make_receiver(Never, timeout=0.1)
-    sender = make_sender(receiver)
-    over = threading.Event()
-
-    def flood():
-        while not over.is_set():
-            sender.send_data(b"x")
-
-    thread = threading.Thread(target=flood)
-    thread.start()
-    cleanup.callback(thread.join)
-    cleanup.callback(over.set)
-    with pytest.raises(TimeoutError):
-        receiver.receive()
-    with pytest.raises(TimeoutError):
-        receiver.receive_many()
-    with pytest.raises(TimeoutError):
-        receiver.receive()
+    receiver, sender = pair(Never, timeout=0)
+    name, _, before = method.partition(" after ")
+    if before:
+        with pytest.raises(BlockingIOError):
+            getattr(receiver, before)()
+    for _ in range(10 * PATIENCE):
+        sender.send_data(b"x")
+    with pytest.raises(BlockingIOError):
+        getattr(receiver, name)()
+    assert 0 < receiver.statistics.received <= 2 * PATIENCE
 
 
 @pytest.mark.parametrize("timeout", [None, 30])
@@ -315,6 +387,23 @@ def test_more_than_a_datagram_holds_is_refused_with_the_limit(pair, parts):
     assert (caught.value.size, caught.value.limit, caught.value.errno) == (65508, 65507, errno.EMSGSIZE)
     assert sender.send_data(data[1:]) == 65507
     assert len(receiver.receive()) == 65507
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize(("size", "limit"), [(65489, 65488), (65527, 65488), (65528, 65527)])
+def test_limit_is_that_of_the_frame_where_ip_must_not_cut_and_else_that_of_a_datagram(
+    pair, size, limit, parts
+):
+    """An IPv6 datagram may be longer than a frame of the loopback interface carries."""
+    receiver, sender = pair(group="::1", interface=None)
+    sender.set_option(_IPV6_DONTFRAG, 1)
+    data = bytes(size)
+    with pytest.raises(DatagramTooLarge) as caught:
+        sender.send_parts([data[:8], data[8:]]) if parts else sender.send_data(data)
+    assert (caught.value.size, caught.value.limit) == (size, limit)
+    # The limit is a true one.
+    sender.set_option(_IPV6_DONTFRAG, int(limit == 65488))
+    assert sender.send_data(data[:limit]) == len(receiver.receive()) == limit
 
 
 def test_datagrams_above_the_mtu_of_the_path_are_warned_of_once(pair, caplog):

@@ -7,10 +7,8 @@ import itertools
 import json
 import logging
 import socket
-import statistics
 import struct
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -417,73 +415,6 @@ def test_channels_among_hostile_datagrams(make_channels, connected):
         assert held <= MAX_BYTES
         assert grown < MAX_BYTES + SLACK
         assert min(counts.values()) > hostile / 50
-
-
-# -- what they cost ----------------------------------------------------------
-
-#: Datagrams that are in the buffer when the clock starts.
-FILL = 128
-PAIRS = 15
-
-
-def cost(send, receive, is_mixed):
-    """CPU seconds of this thread to receive what was sent before."""
-    send(is_mixed)
-    start = time.thread_time()
-    receive()
-    return time.thread_time() - start
-
-
-def rate_ratio(send, receive):
-    """Honest ones per CPU second among as many hostile ones, to that without; the median of pairs.
-
-    `send(True)` sends as many datagrams as `send(False)`, half of them hostile.
-    """
-    ratios = []
-    # A noisy neighbour is no reason to fail: look longer, and judge all that was seen.
-    for pairs in (PAIRS, 4 * PAIRS, 8 * PAIRS):
-        for _ in range(pairs):
-            clean, mixed = (cost(send, receive, is_mixed) for is_mixed in (False, True))
-            ratios.append(clean / 2 / mixed)
-        if statistics.median(ratios) >= 0.5:
-            break
-    return statistics.median(ratios)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_readouts_come_at_half_the_rate_at_least_among_hostile_datagrams(name, make_receiver, connected):
-    """One to one: a hostile datagram costs no more than a readout, in CPU time of who receives."""
-    kind = KINDS[name]
-    receiver = make_receiver(kind.readout_class, readout_id=kind.number)
-    friend, foe = connected(receiver), connected(receiver)
-    datagrams = hostile(kind)
-    # Of the size of the honest ones: bytes cost their time in the kernel already.
-    largest = 2 * len(kind.honest(0))
-    numbers = itertools.count()
-    expected = 0
-
-    def send(is_mixed):
-        nonlocal expected
-        expected = FILL
-        for _ in range(FILL // 2):
-            if is_mixed:
-                data = datagrams.next()[:largest]
-                while is_readout(kind, data):
-                    data = datagrams.next()[:largest]
-                foe.send(data)
-                expected -= 1
-            else:
-                friend.send(kind.honest(next(numbers)))
-            friend.send(kind.honest(next(numbers)))
-
-    def receive():
-        for _ in range(expected):
-            receiver.receive()
-
-    with fuzz.replayable(f"{name} and half_the_rate", lambda: fuzz.COUNT):
-        cost(send, receive, True)
-        assert rate_ratio(send, receive) >= 0.5
-        assert receiver.statistics.lost == receiver.statistics.duplicates == 0
 
 
 def test_the_line_that_replays_names_seed_count_and_test():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import socket
 
@@ -35,6 +36,17 @@ def test_set_option_is_of_the_level_of_the_group(group, level, option):
     with MulticastSocketBase(group) as sock:
         sock.set_option(option, 7)
         assert sock.getsockopt(level, option) == 7
+
+
+def test_a_second_object_for_the_same_socket_is_refused_by_name():
+    """Python's own attempt would leave the copied descriptor open."""
+    with MulticastSocketBase() as sock:
+        lowest = os.dup(sock.fileno())
+        os.close(lowest)
+        with pytest.raises(TypeError, match="MulticastSocketBase cannot be copied with dup"):
+            sock.dup()
+        assert os.dup(sock.fileno()) == lowest
+        os.close(lowest)
 
 
 @pytest.mark.parametrize(("port", "error"), [("5007", TypeError), (-1, ValueError), (65536, ValueError)])

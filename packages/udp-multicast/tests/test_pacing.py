@@ -76,7 +76,7 @@ def test_no_rate_never_waits():
     assert clock.slept == 0
 
 
-@pytest.mark.parametrize("rate", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("rate", [0, -1.0, float("nan"), float("inf")])
 def test_refuses_a_rate_that_is_none(rate):
     with pytest.raises(ValueError, match="a rate is more than 0"):
         Pacer(rate, 1.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import os
+import select
 import socket
 import sys
 import threading
@@ -118,6 +120,48 @@ def test_timeout_zero_does_not_wait(make_receiver):
     for method in (receiver.receive, receiver.receive_many, receiver.receive_datagram):
         with pytest.raises(BlockingIOError):
             method()
+
+
+def test_timeout_zero_of_one_call_is_a_timeout_and_takes_what_is_there(pair):
+    receiver, sender = pair()
+    with pytest.raises(TimeoutError):
+        receiver.receive_datagram(timeout=0)
+    sender.send_data(b"here")
+    assert receiver.receive_datagram(timeout=0).data == b"here"
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_timeout_that_is_none_is_refused(make_receiver, timeout):
+    with pytest.raises(ValueError, match="a timeout is at least 0"):
+        make_receiver().receive_datagram(timeout)
+
+
+def test_timeout_zero_says_so_if_only_broken_ones_were_looked_at(make_receiver, make_sender):
+    """It looks at a few dozen; the next calls go on."""
+    receiver = make_receiver(Upper, timeout=0)
+    sender = make_sender(receiver)
+    for _ in range(100):
+        sender.send_data(b"broken")
+    sender.send_data(b"A")
+    with pytest.raises(BlockingIOError, match="no readout among the first datagrams"):
+        receiver.receive()
+    found = []
+    while not found:
+        with contextlib.suppress(BlockingIOError):
+            found.append(receiver.receive())
+    assert (found, receiver.statistics.broken) == ([b"A"], 100)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_receive_many_is_at_least_one(make_receiver, count):
+    with pytest.raises(ValueError, match="max_count is at least 1"):
+        make_receiver().receive_many(count)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1 << 31, 99_999_999_999])
+def test_buffer_size_the_system_has_no_number_for_is_refused(make_receiver, size):
+    with pytest.raises(ValueError, match=r"buffer_size is 1 to 2147483647, not"):
+        make_receiver(buffer_size=size)
 
 
 def test_plain_socket_methods_keep_their_timeout(make_receiver):
@@ -327,6 +371,23 @@ def test_forked_child_cannot_use_the_receiver_and_the_parent_goes_on(pair):
 
     assert _in_child(child) == 0
     sender.send_data(b"parent")
+    assert receiver.receive() == b"parent"
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_forked_child_does_not_shut_the_socket_of_the_parent(make_receiver, make_sender, closes):
+    """One that is shut still hands out what comes, but never waits: it is readable with nothing to read."""
+    receiver = make_receiver()
+
+    def child():
+        if closes:
+            receiver.close()
+        return 0 if receiver.fileno() == -1 else 1
+
+    assert _in_child(child) == 0
+    assert select.select([receiver], [], [], 0)[0] == []
+    make_sender(receiver).send_data(b"parent")
+    assert select.select([receiver], [], [], 10)[0] == [receiver]
     assert receiver.receive() == b"parent"
 
 

@@ -143,7 +143,13 @@ def test_rate_limits_readouts_per_second(pair):
     assert receiver.receive() == b"x"
 
 
-@pytest.mark.parametrize("rate", [0, -1.0])
+@pytest.mark.parametrize("rate", [0, -1.0, float("inf"), float("-inf"), float("nan")])
 def test_rate_must_be_positive(make_sender, rate):
-    with pytest.raises(ValueError, match="rate"):
+    with pytest.raises(ValueError, match="a rate is more than 0"):
         make_sender(group="239.1.1.1", port=5007).send_readouts([RawBytes(b"x")], rate=rate)
+
+
+@pytest.mark.parametrize("ttl", [1 << 31, 99_999_999_999])
+def test_time_to_live_the_system_has_no_number_for_is_refused(ttl):
+    with pytest.raises(ValueError, match=f"ttl is 0 to 255, not {ttl}"):
+        MulticastSender("239.1.1.1", 5007, ttl, interface="127.0.0.1")

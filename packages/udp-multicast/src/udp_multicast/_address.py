@@ -71,7 +71,7 @@ def parse_group(text: str) -> Group:
     ------
     AddressError
         It is none of these, or an address nobody can receive on (0.0.0.0, ::,
-        255.255.255.255).
+        255.255.255.255), or IPv4 written as IPv6 (``::ffff:239.1.1.1``).
     TypeError
         `text` is not a string.
     """
@@ -85,6 +85,9 @@ def parse_group(text: str) -> Group:
         if not text or scope or not text.strip("0123456789."):
             raise AddressError(f"{text!r} is not a group") from None
         number = _look_up(text)
+    mapped = getattr(number, "ipv4_mapped", None)
+    if mapped is not None:
+        raise AddressError(f"{text!r} is an IPv4 address in IPv6 clothes: give {mapped}")
     if number.is_unspecified or str(number) == "255.255.255.255":
         raise AddressError(f"{text!r} is not the address of a group or of one host")
     if isinstance(number, ipaddress.IPv4Address):

@@ -158,13 +158,13 @@ class Inlet:
         if deadline is None:
             deadline = self.deadline()
         elif time.monotonic() >= deadline:
-            self._give_up()
+            self._give_up("no readout among the first datagrams")
         return deadline
 
-    def _give_up(self) -> NoReturn:
+    def _give_up(self, why: str = "no datagram") -> NoReturn:
         if self._owner.gettimeout() == 0:
-            raise BlockingIOError(errno.EWOULDBLOCK, "no datagram")
-        raise TimeoutError(errno.ETIMEDOUT, "no datagram in time")
+            raise BlockingIOError(errno.EWOULDBLOCK, why)
+        raise TimeoutError(errno.ETIMEDOUT, f"{why} in time")
 
     def enable_gro(self) -> None:
         """Take batches from now on, if the kernel has them."""

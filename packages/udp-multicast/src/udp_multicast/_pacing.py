@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ class Pacer:
     Raises
     ------
     ValueError
-        `rate` is not more than 0, or `burst` is negative.
+        `rate` is not more than 0 or not finite, or `burst` is negative.
 
     Notes
     -----
@@ -53,8 +54,8 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        if rate is not None and not rate > 0:
-            raise ValueError(f"a rate is more than 0 per second, not {rate}")
+        if rate is not None and not 0 < rate < math.inf:
+            raise ValueError(f"a rate is more than 0 per second and finite, not {rate}")
         if not burst >= 0:
             raise ValueError(f"a burst is at least 0, not {burst}")
         self._rate = rate

@@ -61,7 +61,8 @@ class Reception(MulticastSocketBase, Generic[R]):
         TimeoutError
             None came within the timeout.
         BlockingIOError
-            None is there, and the timeout is 0.
+            The timeout is 0, and none is there; or there are some dozen broken
+            datagrams or more, and the next call goes on behind them.
         ReceiverClosed
             The receiver was closed, before or meanwhile.
         ForeignProcessError
@@ -130,7 +131,8 @@ class Reception(MulticastSocketBase, Generic[R]):
         Parameters
         ----------
         timeout : float or None, optional
-            Seconds, None for ever; that of the socket unless given.
+            Seconds; None for ever, 0 for what is there already. That of the
+            socket unless given.
 
         Returns
         -------
@@ -139,12 +141,20 @@ class Reception(MulticastSocketBase, Generic[R]):
 
         Raises
         ------
-        TimeoutError, BlockingIOError, ReceiverClosed, ForeignProcessError
+        TimeoutError
+            None came in time, or is there if `timeout` is 0.
+        BlockingIOError
+            The same, if the timeout of the socket is 0.
+        ReceiverClosed, ForeignProcessError
             As `receive`.
+        ValueError
+            `timeout` is less than 0.
         """
         inlet = self._inlet
         if timeout is ...:
             timeout = self.gettimeout()
+        elif timeout is not None and not timeout >= 0:
+            raise ValueError(f"a timeout is at least 0 s, not {timeout}")
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         inlet.await_turn(deadline)
         try:
@@ -190,8 +200,8 @@ class Reception(MulticastSocketBase, Generic[R]):
         Parameters
         ----------
         max_count : int
-            Stop when so many were collected; a batch is never split, so there
-            may be up to 127 more.
+            Stop when so many were collected, at least 1; a batch is never split,
+            so there may be up to 127 more.
         max_size : int
             As for `receive`.
 
@@ -204,10 +214,14 @@ class Reception(MulticastSocketBase, Generic[R]):
         ------
         TimeoutError, BlockingIOError, ReceiverClosed, ForeignProcessError
             As `receive`: there was not one.
+        ValueError
+            `max_count` is less than 1.
         Exception
             `strict`, and the readout class refused a datagram: its own error.
             The readouts before it come with the next call.
         """
+        if max_count < 1:
+            raise ValueError(f"max_count is at least 1, not {max_count}")
         inlet, intake = self._inlet, self._intake
         deadline = inlet.deadline()
         inlet.await_turn(deadline)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
-from udp_multicast.errors import ReceiverClosed
+from udp_multicast.errors import ForeignProcessError, ReceiverClosed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,7 +21,11 @@ __all__ = ["BackgroundReceiver"]
 #: Readouts the queue holds unless told otherwise.
 DEFAULT_MAX_QUEUED: Final = 1024
 
+#: Seconds that closing waits for the thread, which a readout class may keep.
+_LEAVE_S: Final = 1.0
+
 R = TypeVar("R")
+_log = logging.getLogger(__name__)
 
 
 class BackgroundReceiver(Generic[R]):
@@ -31,6 +37,8 @@ class BackgroundReceiver(Generic[R]):
         Belongs to this object from now on, and is closed with it.
     max_queued : int
         Readouts kept. When there are more, the oldest are dropped and counted.
+        It bounds their number, not their memory: what a readout class makes of
+        a datagram may be larger, `JsonReadout` up to some 25 times.
 
     Raises
     ------
@@ -39,7 +47,8 @@ class BackgroundReceiver(Generic[R]):
 
     Notes
     -----
-    Any thread may use it. A context manager; `close` ends the thread.
+    Any thread may use it. A context manager; `close` ends the thread. After a
+    fork the child cannot use it; the parent goes on.
 
     Examples
     --------
@@ -62,6 +71,7 @@ class BackgroundReceiver(Generic[R]):
         self._dropped = 0
         self._is_over = False
         self._failure: BaseException | None = None
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="udp-multicast receiver", daemon=True)
         self._thread.start()
 
@@ -111,10 +121,13 @@ class BackgroundReceiver(Generic[R]):
             None came.
         ReceiverClosed
             The receiver was closed, and the queue is empty.
+        ForeignProcessError
+            This process was forked after the receiver was made.
         Exception
             What ended the thread, such as an error of a strict receiver. The
             readouts before it come first.
         """
+        self._require_own_process()
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._queue:
@@ -123,7 +136,7 @@ class BackgroundReceiver(Generic[R]):
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError("no readout in time")
-                self._changed.wait(left)
+                self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
             return self._queue.popleft()
 
     def drain(self) -> list[R]:
@@ -131,9 +144,12 @@ class BackgroundReceiver(Generic[R]):
 
         Raises
         ------
+        ForeignProcessError
+            This process was forked after the receiver was made.
         Exception
             The queue is empty, and the thread ended with this error.
         """
+        self._require_own_process()
         with self._changed:
             readouts = list(self._queue)
             self._queue.clear()
@@ -141,14 +157,30 @@ class BackgroundReceiver(Generic[R]):
                 raise self._failure
             return readouts
 
+    def _require_own_process(self) -> None:
+        # The thread is the parent's, and so is whoever holds the lock.
+        if os.getpid() != self._process:
+            raise ForeignProcessError(
+                "the receiver was made before this process was forked: make another one here"
+            )
+
     def close(self) -> None:
         """Close the receiver and end the thread; may be called again.
 
-        What is queued can still be fetched.
+        What is queued can still be fetched. Returns within about two seconds:
+        a thread that a readout class keeps longer ends after that, and this is
+        logged.
         """
         self.receiver.close()
+        if os.getpid() != self._process:
+            return
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(_LEAVE_S)
+            if self._thread.is_alive():
+                _log.warning("closed, but the readout class is still busy with a datagram")
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from udp_multicast._address import check_port, parse_group
 
@@ -20,8 +20,8 @@ DEFAULT_PORT: Final = 5007
 class MulticastSocketBase(socket.socket):
     """A UDP socket for one group and port.
 
-    Everything a `socket.socket` has is there: ``fileno``, ``close``, the
-    context manager.
+    Everything a `socket.socket` has is there, ``fileno``, ``close``, the
+    context manager, but for ``dup``.
 
     Parameters
     ----------
@@ -72,6 +72,16 @@ class MulticastSocketBase(socket.socket):
             The system refused it.
         """
         self.setsockopt(self._level, identifier, value)
+
+    def dup(self) -> NoReturn:
+        """Refuse: a copy would not know its group.
+
+        Raises
+        ------
+        TypeError
+            Always. `socket.dup` of the standard library copies the descriptor.
+        """
+        raise TypeError(f"{type(self).__name__} cannot be copied with dup: make another one")
 
     @property
     def _level(self) -> int:

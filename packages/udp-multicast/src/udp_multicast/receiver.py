@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_BUFFER_SIZE", "DEFAULT_MAX_PACKET_SIZE", "Datagram", "MulticastReceiver", "ReadoutClass"]
 
+#: Bytes of receive buffer that a system has a number for.
+_LARGEST_BUFFER: Final = (1 << 31) - 1
 #: Bytes of receive buffer to ask for: some 10 000 of the smallest readouts.
 DEFAULT_BUFFER_SIZE: Final = 4 << 20
 
@@ -61,7 +63,8 @@ class MulticastReceiver(Reception[R], Generic[R]):
         others (source-specific join; Linux only), or they count as strangers
         if the group is one host. Empty for all.
     buffer_size : int
-        Bytes of receive buffer to ask for; `statistics` tells what was granted.
+        Bytes of receive buffer to ask for, 1 to 2^31 - 1; `statistics` tells
+        what was granted.
     timeout : float or None
         Seconds that a call waits for a readout; None for ever. `settimeout`
         changes it.
@@ -87,7 +90,8 @@ class MulticastReceiver(Reception[R], Generic[R]):
         The port is taken, the address is not one of this host, or the system
         refused to join.
     TypeError, ValueError
-        The port is not a port; or both interfaces and interface are given.
+        The port is not a port, or the buffer size none; or both interfaces and
+        interface are given.
     UnsupportedHere
         Sources for a multicast group, and this is not Linux.
 
@@ -133,6 +137,8 @@ class MulticastReceiver(Reception[R], Generic[R]):
             raise ValueError("give one interface, or several interfaces, not both")
         if isinstance(interfaces, str) or isinstance(sources, str):
             raise TypeError("interfaces and sources are sequences of names, not one name")
+        if not 1 <= buffer_size <= _LARGEST_BUFFER:
+            raise ValueError(f"buffer_size is 1 to {_LARGEST_BUFFER}, not {buffer_size}")
         super().__init__(group, port)
         try:
             self._prepare(interface, interfaces, sources, buffer_size, share=share)

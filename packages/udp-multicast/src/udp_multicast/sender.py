@@ -6,7 +6,7 @@ import errno
 import logging
 import socket
 from itertools import islice
-from operator import methodcaller
+from operator import index, methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 from udp_multicast import _options
@@ -40,6 +40,8 @@ _LARGEST: Final = {socket.AF_INET: MAX_DATAGRAM, socket.AF_INET6: 65527}
 _USUAL_MTU: Final = 1500
 #: Buffers that one call gathers on every system.
 _MAX_GATHERED: Final = 1024
+#: Bits of the largest integer that a socket option takes, without its sign.
+_C_INT_BITS: Final = 31
 #: Seconds of readouts that may go at once under a rate limit.
 _BURST_S: Final = 0.01
 
@@ -74,7 +76,7 @@ class MulticastSender(MulticastSocketBase):
     OSError
         The system refused the time to live, or has no such interface.
     TypeError, ValueError
-        The port is not a port, or `ttl` not a number.
+        The port is not a port, or `ttl` not a number that the system has.
 
     Notes
     -----
@@ -119,6 +121,9 @@ class MulticastSender(MulticastSocketBase):
             time_to_live, loop_back = socket.IP_MULTICAST_TTL, socket.IP_MULTICAST_LOOP
         else:
             time_to_live, loop_back = socket.IPV6_MULTICAST_HOPS, socket.IPV6_MULTICAST_LOOP
+        # What the system has a number for, it judges itself.
+        if index(ttl).bit_length() > _C_INT_BITS:
+            raise ValueError(f"ttl is 0 to 255, not {ttl}")
         self.set_option(time_to_live, ttl)
         self.set_option(loop_back, int(loop))
         if interface is not ANY_INTERFACE:
@@ -256,12 +261,14 @@ class MulticastSender(MulticastSocketBase):
         Raises
         ------
         ValueError
-            `rate` is not more than 0.
+            `rate` is not more than 0, or not finite.
         DatagramTooLarge, OSError, TypeError
             As `send_data`; and whatever the iterable and `to_bytes` raise.
             Readouts taken before have been sent then.
         """
-        size = MAX_PARTS if rate is None else max(1, min(MAX_PARTS, int(rate * _BURST_S)))
+        size = MAX_PARTS
+        if rate is not None and 0 < rate < MAX_PARTS / _BURST_S:
+            size = max(1, int(rate * _BURST_S))
         pacer = Pacer(rate, size)
         if self._batches is None:
             self._batches = BatchSender(self, self._target, self.send_data, self._whole)

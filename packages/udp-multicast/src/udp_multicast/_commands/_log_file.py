@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Self
 
+from udp_multicast._commands._stopping import Stop
 from wireframe import NEED_DATA
 from wireframe.errors import TruncatedFrame
 from wireframe.eventlog import Decoder, encode_event
@@ -37,8 +38,10 @@ class LogWriter:
 
     Attributes
     ----------
-    events, bytes : int
+    events : int
         What was given to `write`.
+    written, written_bytes : int
+        Events and bytes that are in the file, as far as the system says.
 
     Raises
     ------
@@ -53,9 +56,10 @@ class LogWriter:
         self._file = path.open("wb" if overwrite else "xb", buffering=0)
         self._waiting: list[Buffer] = []
         self._waiting_bytes = 0
-        self._whole = 0
+        self._waiting_events = 0
         self.events = 0
-        self.bytes = 0
+        self.written = 0
+        self.written_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -75,8 +79,8 @@ class LogWriter:
         self._waiting += parts
         size = sum(map(len, parts))
         self._waiting_bytes += size
+        self._waiting_events += 1
         self.events += 1
-        self.bytes += size
         if self._waiting_bytes >= _CHUNK:
             self.flush()
 
@@ -91,18 +95,20 @@ class LogWriter:
         if not self._waiting:
             return
         data = memoryview(b"".join(self._waiting))
+        events = self._waiting_events
         # Whatever happens, no event is written twice.
         self._waiting.clear()
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._waiting_events = 0
         try:
             left = data
             while left:
                 left = left[self._file.write(left) :]
         except OSError:
             with contextlib.suppress(OSError):
-                self._file.truncate(self._whole)
+                self._file.truncate(self.written_bytes)
             raise
-        self._whole += len(data)
+        self.written_bytes += len(data)
+        self.written += events
 
     def close(self) -> None:
         """Write what is waiting, see it safely to the disk and close the file.
@@ -129,6 +135,8 @@ class LogReader:
     ----------
     path : Path
         What to read.
+    stop : Stop, optional
+        Ends it.
 
     Attributes
     ----------
@@ -143,10 +151,15 @@ class LogReader:
     ------
     OSError
         It cannot be read.
+    Interrupted
+        A signal came, also while it waits for whoever writes to a pipe. Iteration
+        raises it too.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+    def __init__(self, path: Path, stop: Stop | None = None) -> None:
+        self._stop = Stop() if stop is None else stop
+        with self._stop.interruptible():
+            self._file = path.open("rb", buffering=0)
         self._decoder = Decoder()
         self.size = os.fstat(self._file.fileno()).st_size
         self.position = 0
@@ -167,7 +180,8 @@ class LogReader:
         decoder = self._decoder
         ended = False
         while not ended:
-            piece = self._file.read(_CHUNK)
+            with self._stop.interruptible():
+                piece = self._file.read(_CHUNK)
             self.position += len(piece)
             if piece:
                 decoder.feed(piece)

@@ -12,6 +12,8 @@ from udp_multicast.multicast_socket import DEFAULT_GROUP, DEFAULT_PORT
 if TYPE_CHECKING:
     import argparse
 
+#: What sockets take, as a URL may have it too.
+_RANGES: Final = {"ttl": (0, 255), "buffer": (1, (1 << 31) - 1)}
 #: Where LCM programs look for a URL that nobody gave them.
 URL_VARIABLE: Final = "LCM_DEFAULT_URL"
 
@@ -86,10 +88,14 @@ def read_place(options: argparse.Namespace) -> Place:
     Raises
     ------
     UsageError
-        It contradicts itself, or the URL cannot be used.
+        It contradicts itself, a number is out of range, or the URL cannot be used.
     """
     if options.url is not None and (options.group is not None or options.port is not None):
         raise UsageError("give --url or --group and --port, not both")
+    for name, (low, high) in _RANGES.items():
+        value = getattr(options, name, None)
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"--{name} is {low} to {high}, not {value}")
     ttl = getattr(options, "ttl", None)
     buffer_size = getattr(options, "buffer", None)
     channels = tuple(options.channel)

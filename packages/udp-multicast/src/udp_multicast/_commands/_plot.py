@@ -60,9 +60,8 @@ def draw(path: Path, samples: Sequence[Sample], title: str) -> None:
     last = samples[-1]
     loudest = sorted(last.messages, key=lambda name: (name != ALL, -last.messages[name]))[: _MAX_LINES + 1]
     for name in loudest:
-        seconds, rates = _rates(samples, name)
         style = {"color": "black", "linewidth": 1.5} if name == ALL else {"linewidth": 0.8}
-        above.plot(seconds, rates, label=name, drawstyle="steps-pre", **style)
+        above.plot(*rates(samples, name), label=name, drawstyle="steps-pre", **style)
     above.set_title(title)
     above.set_ylabel("messages per second")
     above.set_ylim(bottom=0)
@@ -74,12 +73,10 @@ def draw(path: Path, samples: Sequence[Sample], title: str) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _rates(samples: Sequence[Sample], name: str) -> tuple[list[float], list[float]]:
-    """Return when, and how many messages per second came since the sample before."""
-    seconds, rates = [], []
-    for before, after in itertools.pairwise(samples):
-        if name in after.messages:
-            new = after.messages[name] - before.messages.get(name, 0)
-            seconds.append(after.seconds)
-            rates.append(new / (after.seconds - before.seconds))
-    return seconds, rates
+def rates(samples: Sequence[Sample], name: str) -> tuple[list[float], list[float]]:
+    """Return when, and how many messages per second came since the sample before that knows the sender."""
+    seconds, found = [], []
+    for before, after in itertools.pairwise(sample for sample in samples if name in sample.messages):
+        seconds.append(after.seconds)
+        found.append((after.messages[name] - before.messages[name]) / (after.seconds - before.seconds))
+    return seconds, found

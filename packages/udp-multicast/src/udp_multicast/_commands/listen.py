@@ -53,14 +53,14 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
     with open_source(place) as source:
         sys.stderr.write(f"listening to {place}\n")
         sys.stderr.flush()
-        history = History(source.totals())
+        history = History(source.totals(), keep=options.plot is not None)
         begin = stop.clock()
         try:
             received = listen(source, history, stop, options)
         finally:
             totals = source.totals()
             seconds = stop.clock() - begin
-            if seconds > history.samples[-1].seconds:
+            if seconds > history.seconds:
                 history.add(seconds, totals)
             sys.stderr.write(f"{_summary(totals)} in {seconds:.2f} s\n")
     if options.plot is not None:

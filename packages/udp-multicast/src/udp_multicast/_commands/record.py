@@ -67,11 +67,16 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
     with open_source(place) as source, LogWriter(options.file, overwrite=options.overwrite) as log:
         sys.stderr.write(f"recording {place} to {options.file}\n")
         sys.stderr.flush()
+        failure = ""
         try:
-            record(source, log, stop, options.count, options.duration)
+            # Closed in here: the rest is written then, and what failed to be has to be told.
+            with log:
+                record(source, log, stop, options.count, options.duration)
+        except OSError as error:
+            failure = f": {error}"
+            raise
         finally:
-            log.close()
-            sys.stderr.write(_summary(options.file, log, source) + "\n")
+            sys.stderr.write(_summary(options.file, log, source, failure) + "\n")
     return EXIT_TOO_FEW if _fell_short(options, log, stop) else 0
 
 
@@ -102,11 +107,13 @@ def _progress(log: LogWriter, source: Source) -> str:
     totals = source.totals()
     lost = "" if totals.lost is None else f", {totals.lost} lost"
     drops = f", {totals.kernel_drops} dropped by the system" if totals.kernel_drops else ""
-    return f"{log.events} events, {quantity(log.bytes, 'B')}{lost}{drops}"
+    return f"{log.written} events, {quantity(log.written_bytes, 'B')}{lost}{drops}"
 
 
-def _summary(path: Path, log: LogWriter, source: Source) -> str:
-    return f"recorded {_progress(log, source)} to {path}"
+def _summary(path: Path, log: LogWriter, source: Source, failure: str) -> str:
+    more = log.events - log.written
+    missing = f"; {more} more are lost{failure}" if more else ""
+    return f"recorded {_progress(log, source)} to {path}{missing}"
 
 
 def _fell_short(options: argparse.Namespace, log: LogWriter, stop: Stop) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from udp_multicast._commands._log_file import LogReader
 from udp_multicast._commands._place import UsageError, add_place, read_place
 from udp_multicast._commands._sinks import open_sink
+from udp_multicast._commands._stopping import Interrupted
 from udp_multicast._commands._timeline import Timeline
 from udp_multicast._display import ProgressBar, quantity
 
@@ -49,7 +51,8 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
         timeline = Timeline(None if options.fast else options.speed, options.max_pause)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    with LogReader(options.file) as log, open_sink(place) as sink:
+    # Interrupted: by a signal, while waiting for the file; `stop` knows.
+    with contextlib.suppress(Interrupted), LogReader(options.file, stop) as log, open_sink(place) as sink:
         try:
             replay(log, sink, timeline, stop, place.channels)
         finally:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 EXIT_SIGNAL: Final = 128
 #: Number of a made-up readout, nanoseconds since 1970: big-endian u64 each.
 _STAMP: Final = struct.Struct(">QQ")
+#: What a made-up readout repeats after that.
+_FILLER: Final = bytes(range(256))
 #: Seconds worth of readouts that may go at once after a pause.
 _BURST_S: Final = 0.01
 
@@ -59,6 +61,8 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
         raise UsageError("name the channel to send on, with one --channel")
     if options.generate is not None and (options.generate < 0 or options.size < 0):
         raise UsageError("--generate and --size are at least 0")
+    if options.generate is not None and options.size > MAX_SIZE:
+        raise UsageError(f"--size is at most {MAX_SIZE}, not {options.size}")
     if options.generate is not None and options.file != "-":
         raise UsageError("give FILE or --generate, not both")
     if options.repeat < 1 or (options.repeat > 1 and options.generate is None and options.file == "-"):
@@ -99,12 +103,15 @@ def _readouts(options: argparse.Namespace, stop: Stop) -> Iterator[bytes]:
         elif options.file == "-":
             yield from _contents(sys.stdin.buffer, stop, whole=options.whole)
         else:
-            with Path(options.file).open("rb") as file:
+            with stop.interruptible():  # a pipe that nobody writes to
+                opened = Path(options.file).open("rb")  # noqa: SIM115 - closed below
+            with opened as file:
                 yield from _contents(file, stop, whole=options.whole)
 
 
 def _made_up(count: int, size: int) -> Iterator[bytes]:
-    filler = bytes(i & 0xFF for i in range(max(0, size - _STAMP.size)))
+    length = max(0, size - _STAMP.size)
+    filler = (_FILLER * (length // len(_FILLER) + 1))[:length]
     number = 0
     while not count or number < count:
         # The time of the calendar: it is compared with another host's.
