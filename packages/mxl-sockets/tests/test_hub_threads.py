@@ -274,7 +274,7 @@ def test_an_interrupt_during_the_wait_leaves_the_step_to_be_continued(bound, pol
 
 
 def test_a_driver_lost_in_a_commit_made_late_pauses_the_step(bound, monkeypatch):
-    """An interrupt between the last staging and the commit, and then a death in that commit: {} and a free place."""
+    """An interrupt between the last staging and the commit, then a death in that: {} and a free place."""
     hub, drivers = bound(2, two_phase=True)
     exchange = hub._coupling.exchange
     fields = {0: field(1.0), 1: field(2.0)}
@@ -287,10 +287,13 @@ def test_a_driver_lost_in_a_commit_made_late_pauses_the_step(bound, monkeypatch)
         monkeypatch.undo()
         raise Interrupted
 
-    monkeypatch.setattr(exchange, "_commit_staged", interrupt)
-    with pytest.raises(Interrupted):
+    def step_on():
         while True:
             hub.step_barrier(fields, timeout=1)
+
+    monkeypatch.setattr(exchange, "_commit_staged", interrupt)
+    with pytest.raises(Interrupted):
+        step_on()
 
     def broken(*_):
         raise BrokenPipeError

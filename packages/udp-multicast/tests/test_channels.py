@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import signal
 import socket
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from udp_multicast import ReceiverClosed
+from udp_multicast import ForeignProcessError, ReceiverClosed
 from udp_multicast.channels import ChannelReceiver, ChannelSender, ChannelUrl, _place, _reception, _sender
 from wireframe.datagram import encode_fragments, encode_small
 from wireframe.errors import BadHeader, FrameError, TruncatedFrame
@@ -327,6 +330,22 @@ def test_a_message_above_the_limit_is_refused(make_receiver, make_sender):
     assert receiver.statistics.lost == 0, "nothing came before the first message that was taken"
 
 
+def test_messages_above_the_limit_of_memory_are_refused_counted_and_warned_about_once(
+    make_receiver, make_sender, caplog
+):
+    receiver = make_receiver(max_bytes=1 << 20)
+    sender = make_sender(receiver)
+    with caplog.at_level(logging.WARNING, "udp_multicast.channels"):
+        for _ in range(3):
+            sender.send(bytes(600_000))
+        sender.send(b"small")
+        assert receiver.receive().readout == b"small"
+    statistics = receiver.statistics
+    assert (statistics.refused, statistics.broken) == (30, 0)
+    (record,) = caplog.records
+    assert "600000 bytes, in memory" in record.getMessage()
+
+
 def test_what_does_not_fit_the_wire_is_not_sent(make_receiver, make_sender):
     """Nor does it take a number: nobody will see a loss."""
     receiver = make_receiver()
@@ -630,6 +649,91 @@ def test_closing_ends_the_pause_of_a_slow_sender(bare_receiver):
     assert len(errors) == 1
 
 
+# Forks.
+
+
+def in_child(action):
+    """Run an action in a forked child, which has `LIMIT_S` for it; what it returns is its exit code."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks with threads around; here that is what is tested.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        code = 99
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(int(LIMIT_S))
+            code = action()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def is_refused(action):
+    try:
+        action()
+    except ForeignProcessError:
+        return True
+    return False
+
+
+def test_a_forked_child_cannot_send_and_the_parent_goes_on(make_receiver, make_sender):
+    """Both would use the same numbers, and the receiver would take good messages for repetitions."""
+    receiver = make_receiver()
+    sender = make_sender(receiver)
+    sender.send(b"before")
+
+    def child():
+        calls = (
+            lambda: sender.send(b"child"),
+            lambda: sender.send(bytes(100_000)),
+            lambda: sender.send_data(b"child"),
+            lambda: sender.send_many([b"child"] * 3),
+            lambda: sender.send_readout(Number(1)),
+        )
+        refused = [is_refused(call) for call in calls]
+        sender.close()
+        sender.close()
+        return 0 if all(refused) else 1
+
+    assert in_child(child) == 0
+    sender.send(b"after")
+    found = [receiver.receive() for _ in range(2)]
+    assert [(one.readout, one.sequence) for one in found] == [(b"before", 0), (b"after", 1)]
+
+
+def test_a_sender_of_the_child_is_its_own(make_receiver, make_sender):
+    receiver = make_receiver()
+    make_sender(receiver)
+
+    def child():
+        with ChannelSender("ADC", GROUP, receiver.port, interface=LOOPBACK) as sender:
+            return 0 if sender.send(b"child") == 5 else 1
+
+    assert in_child(child) == 0
+    assert receiver.receive().readout == b"child"
+
+
+def test_locks_that_were_held_at_the_fork_do_not_hold_the_child(make_receiver, make_sender):
+    """The threads that had them do not exist in the child: it would wait for ever."""
+    receiver = make_receiver()
+    sender = make_sender(receiver)
+    sender.send(b"hello")
+    receiver.receive()
+
+    def child():
+        refused = is_refused(lambda: sender.send(b"child")) and is_refused(receiver.receive)
+        counted = receiver.statistics.messages
+        sender.close()
+        receiver.close()
+        return 0 if refused and counted == 1 else 1
+
+    with sender._lock, receiver._reception._lock, sender._closing._cond:
+        assert in_child(child) == 0
+    sender.send(b"again")
+    assert receiver.receive().readout == b"again"
+
+
 # Settings.
 
 
@@ -669,6 +773,7 @@ def test_what_is_not_said_is_lcm_s_default(arguments, place):
         (lambda: ChannelSender("ADC", rate=0), "a rate is more than 0"),
         (lambda: ChannelSender("ADC", max_datagram=10), "max_datagram is"),
         (lambda: ChannelReceiver(max_size=0), "at least 1"),
+        (lambda: ChannelReceiver(max_size=600_000, max_bytes=1 << 20), "half of max_bytes, 524288, must be"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(make, error):

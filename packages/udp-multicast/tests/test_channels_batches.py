@@ -237,7 +237,10 @@ def everything(receiver, sockets, datagrams):
     messages = feed(receiver, [(sockets[2], data) for data in fragments_of(99)])
     messages += feed(receiver, [(sockets[sender], data) for sender, data in datagrams])
     counts = receiver.statistics
-    names = "datagrams foreign broken messages bytes incomplete lost late duplicates"
+    names = (
+        "datagrams foreign broken messages bytes incomplete lost late duplicates"
+        " refused late_fragments repeated_fragments"
+    )
     return (
         [(order[message.sender[1]], message.sequence, message.readout) for message in messages],
         {name: getattr(counts, name) for name in names.split()},
@@ -549,20 +552,54 @@ def test_many_messages_keep_to_the_rate(cleanup, host, monkeypatch):
     assert told == [64 * 15, 36 * 15]
 
 
-def test_when_the_way_is_gone_the_next_ones_go_by_another(make_receiver):
+@pytest.mark.parametrize("error", [errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL])
+def test_when_the_way_is_gone_many_go_by_another(make_receiver, error):
+    """Each once and in order, also those of other sizes behind; a new socket has the port of the old one."""
+
     class Stranded(MulticastSender):
         def sendmsg(self, *_):
-            raise OSError(errno.ENETUNREACH, "no way")
+            raise OSError(error, "no way")
+
+        def send(self, *_):
+            raise OSError(error, "no way")
 
     receiver = make_receiver()
     kinds = [Stranded, MulticastSender]
     outlet = Outlet(lambda: kinds.pop(0)(GROUP, receiver.port, 0, interface=LOOPBACK), needs_route=False)
-    datagrams = [b"".join(encode_small(number, "ADC", b"hello")) for number in range(3)]
+    sizes = [5, 5, 5, 3, 7, 9, 9, 9]
     with contextlib.closing(outlet):
-        with pytest.raises(OSError, match="no way"):
-            outlet.send_many(datagrams)
+        port = outlet.sender.getsockname()[1]
+        outlet.send_many([b"".join(encode_small(n, "ADC", bytes(size))) for n, size in enumerate(sizes)])
+        assert type(outlet.sender) is MulticastSender
+    found = [receiver.receive() for _ in sizes]
+    assert [(one.sequence, len(one.readout)) for one in found] == list(enumerate(sizes))
+    assert {one.sender for one in found} == {(LOOPBACK, port)}
+    assert receiver.statistics.duplicates == 0
+
+
+def test_when_the_way_is_gone_within_a_batch_none_is_sent_twice(make_receiver):
+    """The kernel cuts nothing here, so they go one by one, and the third finds no way at all for once."""
+    broken = []
+
+    class Uncut(MulticastSender):
+        def sendmsg(self, *_):
+            raise OSError(errno.EIO, "not cut here")
+
+    class Waylaid(Outlet):
+        def send(self, datagram):
+            if datagram == datagrams[2] and not broken:
+                broken.append(datagram)
+                raise OSError(errno.ENETUNREACH, "no way")
+            super().send(datagram)
+
+    receiver = make_receiver()
+    datagrams = [b"".join(encode_small(n, "ADC", b"hello")) for n in range(5)]
+    kinds = [Uncut, MulticastSender]
+    outlet = Waylaid(lambda: kinds.pop(0)(GROUP, receiver.port, 0, interface=LOOPBACK), needs_route=False)
+    with contextlib.closing(outlet):
         outlet.send_many(datagrams)
-    assert len([receiver.receive() for _ in datagrams]) == 3
+    assert [receiver.receive().sequence for _ in datagrams] == [0, 1, 2, 3, 4]
+    assert (len(broken), receiver.statistics.duplicates) == (1, 0)
 
 
 def test_another_error_of_many_keeps_the_socket(make_receiver):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from udp_multicast.channels import SenderStatistics
+from udp_multicast.channels import SenderStatistics, _ledger
 from udp_multicast.channels._ledger import ChannelLedger
 from wireframe.datagram import encode_fragments, encode_message, encode_small
-from wireframe.errors import FrameError
+from wireframe.errors import FrameError, FrameTooLarge
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -271,6 +271,57 @@ def test_random_and_mutated_datagrams_do_no_harm():
 def test_refuses_limits_that_are_none(setting):
     with pytest.raises(ValueError, match="must be"):
         ChannelLedger(**setting)
+
+
+def full_fragments(sequence, size):
+    return [b"".join(parts) for parts in encode_fragments(sequence, "ADC", bytes(size))]
+
+
+def test_messages_that_the_memory_cannot_hold_are_refused_and_counted():
+    """Not broken, for they keep the rules; and a loss as soon as a message that fits comes."""
+    ledger = ChannelLedger(max_bytes=1 << 20)
+    feed(ledger, [small(0)])
+    sent = [data for number in (1, 2) for data in full_fragments(number, 600_000)]
+    for data in sent:
+        with pytest.raises(FrameTooLarge, match=r"600000 bytes, in memory \d+, the limit is 524288"):
+            ledger.take(data, ADDRESS, 0.0)
+    feed(ledger, [small(3)])
+    statistics = ledger.statistics(0.0)
+    assert statistics.refused == len(sent) == 20
+    assert (statistics.messages, statistics.lost, statistics.incomplete, statistics.broken) == (2, 2, 0, 0)
+    assert (statistics.datagrams, ledger.held_bytes) == (22, 0)
+
+
+def test_every_fragment_is_in_one_number():
+    """Of its message, or of those that came again, came too late, or could not be held."""
+    ledger = ChannelLedger(max_bytes=1 << 20, max_age_s=1.0)
+    first, second = fragments(0), fragments(1)
+    feed(ledger, [first[0], first[0], first[1], first[0], *first[2:]])
+    feed(ledger, first)
+    feed(ledger, second[:1])
+    feed(ledger, second[:2], now=1.5)
+    tolerate(ledger, full_fragments(2, 600_000)[1], now=1.5)
+    tolerate(ledger, b"LC03", now=1.5)
+    tolerate(ledger, b"nonsense", now=1.5)
+    statistics = ledger.statistics(1.5)
+    assert (statistics.repeated_fragments, statistics.refused) == (2, 1)
+    assert (statistics.messages, statistics.incomplete) == (1, 1)
+    assert statistics.late_fragments == len(first) + 2
+    counted = statistics.repeated_fragments + statistics.late_fragments + statistics.refused
+    in_messages = len(first) + 1
+    assert counted + in_messages + statistics.broken + statistics.foreign == statistics.datagrams
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, 65_487, 65_488, 300_000])
+def test_a_size_that_is_asked_for_fits_half_of_the_memory_or_is_refused_at_once(size):
+    """The least memory that is allowed is enough for such a message in full datagrams."""
+    least = _ledger.least_cost(size)
+    for max_bytes in (2 * least, 2 * least + 1):
+        ledger = ChannelLedger(max_size=max(1, size), max_bytes=max_bytes + 2)
+        (message,) = feed(ledger, full_fragments(0, size))
+        assert len(message.readout) == size
+    with pytest.raises(ValueError, match=f"must be at least {_ledger.least_cost(size + 1)} for messages of"):
+        ChannelLedger(max_size=size + 1, max_bytes=2 * least - 1)
 
 
 def test_our_sender_s_bytes_make_the_recorded_payloads():

@@ -146,6 +146,64 @@ def test_finished_messages_are_remembered_in_bounded_number():
     assert add_all(reassembler, fragments_of(8, b"x")) == []
 
 
+class Host:
+    """A sender that counts how often it is compared with another one."""
+
+    compared = 0
+
+    def __init__(self, number):
+        self.number = number
+
+    def __hash__(self):
+        return hash(self.number)
+
+    def __eq__(self, other):
+        Host.compared += 1
+        return self.number == other.number
+
+
+def remembered(reassembler):
+    """The numbers remembered by sender, of both books."""
+    finished = reassembler._finished
+    numbers = {}
+    for sender, number in finished._until:
+        numbers.setdefault(sender.number, set()).add(number)
+    assert {sender.number: known for sender, known in finished._of.items()} == numbers
+    return sum(map(len, numbers.values()))
+
+
+def test_forgetting_a_sender_looks_at_no_other(monkeypatch):
+    """Made-up senders and restarts would have everybody wait for a look at all that is remembered."""
+    reassembler = Reassembler()
+    for number in range(1024):
+        add_all(reassembler, fragments_of(number, b"x"), sender=Host(number))
+    assert remembered(reassembler) == 1024
+    monkeypatch.setattr(Host, "compared", 0)
+    for number in (*range(100, 200), *range(100, 110), 5000):
+        reassembler.forget(Host(number))
+    assert Host.compared <= 5 * 111
+    assert remembered(reassembler) == 924
+
+
+def test_what_is_remembered_by_sender_is_what_is_remembered():
+    """Whatever is finished, crowded out or forgotten; and nothing stays of those that have nothing."""
+    source = random.Random(5)
+    reassembler = Reassembler(max_messages=3, max_age_s=5.0)
+    for step in range(3000):
+        sender = Host(source.randrange(6))
+        if source.random() < 0.1:
+            reassembler.forget(sender)
+        else:
+            # Of one fragment or of several that never are whole; each size makes an old number a new message.
+            one = fragments_of(source.randrange(8), bytes(source.randrange(1, 300)))
+            add_all(reassembler, one[: source.choice([1, 100])], sender=sender, now=step * 0.5)
+        assert remembered(reassembler) <= 12
+        assert all(reassembler._finished._of.values())
+    for number in range(6):
+        reassembler.forget(Host(number))
+    assert not reassembler._finished._of
+
+
 # Contradictions: the newest fragment is right, its sender has started again.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 from hypothesis import given
@@ -280,17 +281,47 @@ def test_shapes_that_tell_nothing_apart_are_refused(arguments):
         SequenceCounter(**arguments)
 
 
+def bytes_of(counter):
+    """All memory of a counter, as if it shared none."""
+    held = [getattr(counter, name) for name in SequenceCounter.__slots__]
+    return sys.getsizeof(counter) + sum(map(sys.getsizeof, held))
+
+
 def test_what_is_remembered_is_bounded_by_the_window():
-    """Every second number missing, in the order that makes the most ranges."""
+    """Whatever order numbers come in."""
     counter = SequenceCounter(window=64)
     for number in range(0, 4000, 2):
         counter.update(number)
-    assert len(counter._starts) <= 64 // 2 + 1
     for number in range(4000, 400_000, 97):
         counter.update(number)
         for behind in range(60, 2, -2):
             counter.update(number - behind)
-        assert len(counter._starts) == len(counter._ends) <= 64 + 1
+        assert counter._missing.bit_length() <= 64
+    extended = SequenceCounter(window=64)
+    kinds(extended, [1000, 1000 - 63, 1000 - 64])
+    assert (extended._missing.bit_length(), extended.lost) == (63, 62)
+
+
+@pytest.mark.parametrize("step", [2, 3, 1000, 1024, 100_000, 2**31 - 1])
+def test_a_counter_takes_less_than_a_kilobyte_whatever_is_missing(step):
+    """A thousand made-up senders that leave out every second number must not cost megabytes."""
+    counter = SequenceCounter()
+    for number in range(0, 2000 * step, step):
+        counter.update(number % 2**32)
+        assert bytes_of(counter) < 1024
+    assert counter.lost == 1999 * (step - 1)
+
+
+@pytest.mark.parametrize("window", [1, 2, 64, 1024])
+def test_missing_numbers_stay_known_through_long_rows_in_order(window):
+    """Just within the window they are late, just beyond it they are lost."""
+    for row, kind in ((window - 2, "late"), (window - 1, "duplicate")):
+        if row < 0:
+            continue
+        counter = SequenceCounter(window=window)
+        kinds(counter, [0, 2, *range(3, 3 + row)])
+        assert kinds(counter, [1]) == [kind]
+        assert counter.lost == (kind == "duplicate")
 
 
 def test_the_next_number_is_known_from_the_first_on():

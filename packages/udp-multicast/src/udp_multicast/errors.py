@@ -10,7 +10,7 @@
     └── ConnectionError
         └── ReceiverClosed      the receiver was closed, before or while somebody waited
     RuntimeError
-    ├── ForeignProcessError     a receiver was used in a child process that was forked after its creation
+    ├── ForeignProcessError     used in a child process that was forked after its creation
     └── ReceiverBusy            two tasks wait for one receiver at once
 
 What a *peer* sent is judged by the readout class; the ready ones of this
@@ -108,9 +108,10 @@ class ReceiverClosed(ConnectionError):
 
 
 class ForeignProcessError(RuntimeError):
-    """A receiver was used in a child process that was forked after its creation.
+    """A receiver, or a channel's sender, was used in a child process that was forked after its creation.
 
-    The two would take each other's datagrams; make a receiver in the child.
+    Two receivers would take each other's datagrams, two senders would give
+    different messages the same numbers; make a new one in the child.
     """
 
 

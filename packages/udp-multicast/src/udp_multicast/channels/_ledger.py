@@ -1,7 +1,8 @@
 """Datagrams in, messages out, and an account of every sender; no I/O, no clock.
 
-Every datagram is counted exactly once: as foreign, as broken, or in the account
-of its sender. A message counts when it is whole, so one that misses a fragment
+Every datagram is counted exactly once: as foreign, broken, refused, a late or
+repeated fragment, or in the message it is of. A message is in the account of its
+sender, as itself or as a duplicate, when it is whole, so one that misses a fragment
 is a number that never arrived: lost, like one that was dropped altogether.
 
 Senders are what their source addresses say, and anybody can make those up, so
@@ -19,6 +20,7 @@ from udp_multicast.channels._message import ChannelMessage
 from udp_multicast.channels._statistics import ChannelStatistics, SenderStatistics
 from wireframe.datagram import (
     FRAGMENT_MAGIC,
+    FULL_FRAGMENT,
     MAX_SIZE,
     SMALL_MAGIC,
     Arrival,
@@ -27,9 +29,10 @@ from wireframe.datagram import (
     Reassembler,
     SequenceCounter,
     decode,
+    largest_cost,
     split_small,
 )
-from wireframe.errors import FrameError
+from wireframe.errors import FrameError, FrameTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -89,8 +92,8 @@ class ChannelLedger:
     ----------
     channels : collection of str, optional
         Names of the channels whose messages are returned; all if None.
-    max_size : int
-        Payload bytes of the largest message.
+    max_size : int, optional
+        Payload bytes of the largest message; 2^28 unless given.
     max_age_s : float
         Seconds within which all fragments of a message have to arrive.
     max_bytes : int, optional
@@ -101,7 +104,8 @@ class ChannelLedger:
     Raises
     ------
     ValueError
-        A limit is out of range.
+        A limit is out of range, or half of `max_bytes` cannot hold a message of
+        the `max_size` that is given.
 
     Notes
     -----
@@ -113,7 +117,7 @@ class ChannelLedger:
         self,
         channels: Collection[str] | None = None,
         *,
-        max_size: int = MAX_SIZE,
+        max_size: int | None = None,
         max_age_s: float = 10.0,
         max_bytes: int | None = None,
         max_senders: int = MAX_SENDERS,
@@ -121,6 +125,13 @@ class ChannelLedger:
         if max_senders < 1:
             raise ValueError(f"max_senders must be at least 1, not {max_senders}")
         per_sender = None if max_bytes is None else max(1, max_bytes // 2)
+        self._per_sender = per_sender or 0
+        if max_size is None:
+            max_size = MAX_SIZE
+        elif per_sender is not None and (least := least_cost(max_size)) > per_sender:
+            raise ValueError(
+                f"half of max_bytes, {per_sender}, must be at least {least} for messages of {max_size}"
+            )
         self._reassembler = Reassembler(
             max_size, max_bytes=max_bytes, max_bytes_per_sender=per_sender, max_age_s=max_age_s
         )
@@ -146,8 +157,8 @@ class ChannelLedger:
         Raises
         ------
         FrameError
-            It is not LCM's, or breaks its rules or our limits. It is counted;
-            the next one may be good.
+            It is not LCM's, or breaks its rules or our limits, that of memory
+            included. It is counted; the next one may be good.
         """
         self.datagrams += 1
         small = split_small(data, self._max_size) if type(data) is bytes else None
@@ -260,6 +271,9 @@ class ChannelLedger:
             ignored=self.ignored,
             unreadable=self.unreadable,
             incomplete=self._reassembler.incomplete,
+            refused=self._reassembler.refused,
+            late_fragments=self._reassembler.late,
+            repeated_fragments=self._reassembler.duplicates,
             lost=sum(one.lost for one in every),
             gaps=sum(one.gaps for one in every),
             late=sum(one.late for one in every),
@@ -299,7 +313,12 @@ class ChannelLedger:
             # It began anew, maybe with a message that looks like an old one.
             self._reassembler.forget(sender)
             account.last = -1
-        return self._reassembler.add(sender, fragment, now)
+        refused = self._reassembler.refused
+        whole = self._reassembler.add(sender, fragment, now)
+        if self._reassembler.refused != refused:
+            cost = largest_cost(fragment.size, fragment.count)
+            raise FrameTooLarge(f"a message of {fragment.size} bytes, in memory", cost, self._per_sender)
+        return whole
 
     def _forget_one(self, now: float) -> None:
         """Close the account that was silent for longest; its counts stay in the sums."""
@@ -316,6 +335,12 @@ class ChannelLedger:
             duplicates=past.duplicates + one.duplicates,
             restarts=past.restarts + one.restarts,
         )
+
+
+def least_cost(size: int) -> int:
+    """Return the bytes of memory that a message needs at least, in datagrams as large as can be."""
+    # The first fragment has the name besides.
+    return largest_cost(size, size // FULL_FRAGMENT + 1)
 
 
 def _is_ahead(number: int, last: int) -> bool:

@@ -18,7 +18,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from udp_multicast import _options
-from udp_multicast._batch import BatchSender
+from udp_multicast._batch import BatchSender, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +66,8 @@ class Outlet:
         self._make_sender = make_sender
         self._needs_route = needs_route
         self._is_closed = False
+        #: Datagrams of batches that went one by one.
+        self._sent_alone = 0
         self._volley = _open_volley() if in_volleys else None
         self._use(make_sender())
 
@@ -140,20 +142,28 @@ class Outlet:
         Raises
         ------
         OSError
-            As `MulticastSender.send_data`; those behind were not sent. If the
-            way is gone, the next ones go by another.
+            As `MulticastSender.send_data`; those behind were not sent.
         """
-        if self._batches is None:
-            self._batches = BatchSender(self.sender, self.sender._target, self._send_one, self._whole)
-        try:
-            self._batches.send(datagrams)
-        except OSError as error:
-            if error.errno in _NO_WAY:
+        for run in runs(datagrams):
+            if len(run) == 1:
+                self.send(run[0])
+                continue
+            # Asked for each: a way that was found meanwhile has another socket.
+            if self._batches is None:
+                self._batches = BatchSender(self.sender, self.sender._target, self._send_one, self._whole)
+            before = self._sent_alone
+            try:
+                self._batches.send(run)
+            except OSError as error:
+                if error.errno not in _NO_WAY:
+                    raise
                 self._renew()
-            raise
+                for datagram in run[self._sent_alone - before :]:
+                    self.send(datagram)
 
     def _send_one(self, datagram: bytes) -> int:
         self.send(datagram)
+        self._sent_alone += 1
         return len(datagram)
 
     def _send_otherwise(self, parts: Sequence[bytes | memoryview], error: OSError) -> None:

@@ -12,7 +12,6 @@ from udp_multicast.channels._reception import ChannelReception
 from udp_multicast.errors import ReceiverClosed
 from udp_multicast.readouts import RawBytes
 from udp_multicast.receiver import DEFAULT_BUFFER_SIZE, MulticastReceiver
-from wireframe.datagram import MAX_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -47,13 +46,14 @@ class ChannelReceiver(Generic[ReadoutT]):
         Seconds that `receive` waits unless told otherwise; None for ever.
     strict : bool
         Raise what a peer did wrong, instead of counting it and going on.
-    max_size : int
-        Payload bytes of the largest message.
+    max_size : int, optional
+        Payload bytes of the largest message; 2^28 unless given.
     max_age_s : float
         Seconds within which all fragments of a message have to arrive.
     max_bytes : int, optional
         Bytes held for messages in progress; enough for two of `max_size` unless
-        given, half of it for any one sender.
+        given, half of it for any one sender. A message that needs more is refused:
+        `statistics` counts its fragments, and the log warns once.
     max_senders : int
         Senders that are told apart at the same time.
     buffer_size : int, optional
@@ -61,16 +61,17 @@ class ChannelReceiver(Generic[ReadoutT]):
         URL. The system may grant less, see `statistics`.
     on_broken : callable, optional
         Called with the `Datagram` and the error for each datagram that is not
-        LCM's or breaks its rules, and with the message as a datagram of its own
-        if the readout class refused it; in the thread that receives.
+        LCM's or breaks its rules or our limits, and with the message as a datagram
+        of its own if the readout class refused it; in the thread that receives.
     **settings
         Further settings of `MulticastReceiver`, such as ``sources``.
 
     Raises
     ------
     ValueError
-        A setting is out of range, the URL cannot be used, or both a URL and a
-        group are given.
+        A setting is out of range, half of `max_bytes` cannot hold a message of
+        the `max_size` that is given, the URL cannot be used, or both a URL and
+        a group are given.
     TypeError
         `channels` is one name instead of several.
     OSError
@@ -112,7 +113,7 @@ class ChannelReceiver(Generic[ReadoutT]):
         interface: str | int | None = None,
         timeout: float | None = None,
         strict: bool = False,
-        max_size: int = MAX_SIZE,
+        max_size: int | None = None,
         max_age_s: float = 10.0,
         max_bytes: int | None = None,
         max_senders: int = MAX_SENDERS,
@@ -133,7 +134,7 @@ class ChannelReceiver(Generic[ReadoutT]):
         interface: str | int | None = None,
         timeout: float | None = None,
         strict: bool = False,
-        max_size: int = MAX_SIZE,
+        max_size: int | None = None,
         max_age_s: float = 10.0,
         max_bytes: int | None = None,
         max_senders: int = MAX_SENDERS,
@@ -153,7 +154,7 @@ class ChannelReceiver(Generic[ReadoutT]):
         interface: str | int | None = None,
         timeout: float | None = None,
         strict: bool = False,
-        max_size: int = MAX_SIZE,
+        max_size: int | None = None,
         max_age_s: float = 10.0,
         max_bytes: int | None = None,
         max_senders: int = MAX_SENDERS,

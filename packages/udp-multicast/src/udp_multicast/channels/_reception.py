@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +36,9 @@ GRACE: Final = 4096
 TURN: Final = 256
 
 _log = logging.getLogger("udp_multicast.channels")
+
+#: Those of this process; a forked child has their locks as they were, perhaps for ever.
+_receptions: weakref.WeakSet[ChannelReception] = weakref.WeakSet()
 
 
 class ChannelReception:
@@ -85,6 +90,7 @@ class ChannelReception:
         self._collected: list[ChannelMessage[Any]] = []
         # Guards the ledger: statistics may be asked for by other threads.
         self._lock = threading.Lock()
+        _receptions.add(self)
 
     def receive(self, timeout: float | EllipsisType | None) -> ChannelMessage[Any]:
         """Wait for the next message; see `ChannelReceiver.receive`."""
@@ -269,3 +275,12 @@ class ChannelReception:
                 kernel_drops=below.kernel_drops,
                 granted_buffer=below.granted_buffer,
             )
+
+
+def _unlock_all() -> None:
+    for reception in list(_receptions):
+        reception._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_all)

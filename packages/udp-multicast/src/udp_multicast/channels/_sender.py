@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
+import weakref
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from udp_multicast._batch import MAX_PARTS
 from udp_multicast._pacing import Pacer
 from udp_multicast.channels._outlet import JOINED, Outlet
 from udp_multicast.channels._place import resolve
+from udp_multicast.errors import ForeignProcessError
 from udp_multicast.sender import MulticastSender
 from wireframe.datagram import MAX_DATAGRAM, encode_message, small_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from typing_extensions import Buffer
@@ -33,6 +37,23 @@ BURST: Final = MAX_DATAGRAM
 
 #: Number before 0.
 _LAST: Final = (1 << 32) - 1
+
+
+class _Foreign:
+    """What a sender has for a lock in a forked child: both would send the same numbers, and lose messages.
+
+    So that nothing has to be asked before each message.
+    """
+
+    def __enter__(self) -> NoReturn:
+        raise ForeignProcessError("the sender was made before this process was forked: make another one here")
+
+    def __exit__(self, *_: object) -> None:
+        """Never happens."""
+
+
+#: Senders of this process, which its forked children must not use.
+_senders: weakref.WeakSet[ChannelSender] = weakref.WeakSet()
 
 
 class ChannelSender:
@@ -79,7 +100,8 @@ class ChannelSender:
     Messages are numbered in one row whatever their channel, so one object may
     serve many channels and every receiver can count what it misses. Safe for
     use by several threads: messages do not interleave. Nothing is acknowledged
-    or repeated.
+    or repeated. After a fork the child cannot use the sender, only close it; the
+    parent goes on.
 
     The socket is connected to a multicast group, and keeps its interface and
     source address until they are gone; then another one takes over, with the
@@ -114,7 +136,7 @@ class ChannelSender:
         self._at_once = rate is None
         self._closing = threading.Event()
         self._pacer = Pacer(rate, BURST, sleep=self._closing.wait)
-        self._lock = threading.Lock()
+        self._lock: AbstractContextManager[object] = threading.Lock()
         self._sequence = 0
         self._outlet = Outlet(
             functools.partial(
@@ -128,6 +150,7 @@ class ChannelSender:
             needs_route=interface is None,
             in_volleys=self._at_once,
         )
+        _senders.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +202,8 @@ class ChannelSender:
         OSError
             The system could not send; receivers will see the message as lost.
             EBADF if the sender was closed meanwhile.
+        ForeignProcessError
+            The sender was made before this process was forked.
         """
         with self._lock:
             sequence = self._sequence
@@ -231,7 +256,7 @@ class ChannelSender:
 
         Raises
         ------
-        ValueError, TypeError, OSError
+        ValueError, TypeError, OSError, ForeignProcessError
             As in `send`, and whatever the iterable raises. Messages taken
             before have been sent then.
 
@@ -302,7 +327,7 @@ class ChannelSender:
 
         Raises
         ------
-        ValueError, TypeError, OSError
+        ValueError, TypeError, OSError, ForeignProcessError
             As in `send`.
         """
         return self.send(readout.to_bytes(), channel=channel)
@@ -311,3 +336,18 @@ class ChannelSender:
         """Close the socket; safe to call again, and from other threads."""
         self._closing.set()
         self._outlet.close()
+
+    def _abandon(self) -> None:
+        """Refuse to send in a forked child; `close` shall not wait for a thread that is not there."""
+        self._lock = _Foreign()
+        self._closing = threading.Event()
+
+
+def _abandon_all() -> None:
+    for sender in list(_senders):
+        sender._abandon()
+    _senders.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

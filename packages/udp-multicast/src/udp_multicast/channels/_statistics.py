@@ -77,6 +77,13 @@ class ChannelStatistics:
     incomplete : int
         Messages of which fragments were missing for too long, contradicted
         each other, or had to go for want of memory.
+    refused : int
+        Fragments of messages that the limit of memory could never hold. Such
+        a message has no number here: the next one tells that it is lost.
+    late_fragments : int
+        Fragments of messages that were whole, or given up, before they came.
+    repeated_fragments : int
+        Fragments that were here already, of messages in progress.
     lost, gaps, late, duplicates, restarts : int
         Sums over all senders, those that were forgotten included.
     senders : mapping
@@ -99,6 +106,9 @@ class ChannelStatistics:
     ignored: int = 0
     unreadable: int = 0
     incomplete: int = 0
+    refused: int = 0
+    late_fragments: int = 0
+    repeated_fragments: int = 0
     lost: int = 0
     gaps: int = 0
     late: int = 0

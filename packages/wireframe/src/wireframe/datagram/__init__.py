@@ -43,7 +43,7 @@ from __future__ import annotations
 from wireframe.datagram._channel import MAX_CHANNEL
 from wireframe.datagram._decode import decode, split_small
 from wireframe.datagram._encode import encode_fragments, encode_message, encode_small, small_head
-from wireframe.datagram._holdings import FRAGMENT_COST, MESSAGE_COST
+from wireframe.datagram._holdings import FRAGMENT_COST, MESSAGE_COST, largest_cost
 from wireframe.datagram._messages import (
     FRAGMENT_MAGIC,
     FULL_FRAGMENT,
@@ -82,6 +82,7 @@ __all__ = [
     "encode_fragments",
     "encode_message",
     "encode_small",
+    "largest_cost",
     "small_head",
     "split_small",
 ]

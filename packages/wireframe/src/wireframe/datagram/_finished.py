@@ -23,21 +23,29 @@ class Finished:
         How long, seconds.
     """
 
-    __slots__ = ("_max_age_s", "_max_messages", "_until")
+    __slots__ = ("_max_age_s", "_max_messages", "_of", "_until")
 
     def __init__(self, max_messages: int, max_age_s: float) -> None:
         self._max_messages = max_messages
         self._max_age_s = max_age_s
         #: Size, count and until when to remember, by key, the oldest first.
         self._until: OrderedDict[Key, tuple[int, int, float]] = OrderedDict()
+        #: The numbers in it by sender: anybody can make a receiver forget one,
+        #: so that must not cost a look at all of them.
+        self._of: dict[Hashable, set[int]] = {}
 
     def remember(self, partial: Partial, now: float) -> None:
         """Keep in mind that this number is done with."""
-        until = self._until
-        until.pop(partial.key, None)
-        until[partial.key] = (partial.size, partial.count, now + self._max_age_s)
+        until, key = self._until, partial.key
+        until.pop(key, None)
+        until[key] = (partial.size, partial.count, now + self._max_age_s)
+        self._of.setdefault(key[0], set()).add(key[1])
         if len(until) > self._max_messages:
-            until.popitem(last=False)
+            (sender, number), _ = until.popitem(last=False)
+            numbers = self._of[sender]
+            numbers.remove(number)
+            if not numbers:
+                del self._of[sender]
 
     def is_late(self, key: Key, fragment: Fragment, now: float) -> bool:
         """Tell a belated fragment from one of a new message, perhaps with an old number."""
@@ -49,5 +57,5 @@ class Finished:
 
     def forget(self, sender: Hashable) -> None:
         """Forget the messages of a sender."""
-        for key in [key for key in self._until if key[0] == sender]:
-            del self._until[key]
+        for number in self._of.pop(sender, ()):
+            del self._until[sender, number]

@@ -31,7 +31,20 @@ SPARE_BYTES: Final = 8 << 20
 
 
 def largest_cost(size: int, count: int) -> int:
-    """Return what the books may charge for a whole message at most, bytes."""
+    """Return what the books of a `Reassembler` charge for a whole message at most.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of its payload.
+    count : int
+        Datagrams it comes in.
+
+    Returns
+    -------
+    int
+        Bytes: a limit below this refuses the message.
+    """
     return size + (size >> 3) + count * FRAGMENT_COST + MESSAGE_COST
 
 

@@ -24,14 +24,13 @@ of the restart, and what the old run lost stays lost. So at any moment::
     lost     = expected - unique
     received = unique + duplicates
 
-Only missing numbers are remembered, as ranges: at most window / 2 of them,
-and a gap costs the same whatever its length.
+Only missing numbers are remembered, as one bit for each that is less than
+`window` behind the top: 128 bytes of 1024, whatever a sender leaves out.
 """
 
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
 from typing import Final
 
 
@@ -64,7 +63,7 @@ class SequenceCounter:
         Width of the numbers: they wrap at 2^bits.
     window : int
         How far behind the highest number a late one may be, in numbers. From
-        there on a missing number is lost for good.
+        there on a missing number is lost for good. Each costs a bit of memory.
     restart_after_s : float
         Silence after which a number that does not advance is a restart.
 
@@ -125,15 +124,15 @@ class SequenceCounter:
     """
 
     __slots__ = (
-        "_ends",
         "_half",
         "_heard",
         "_mask",
+        "_missing",
         "_next",
         "_origin",
         "_restart_after_s",
         "_run",
-        "_starts",
+        "_seen_from",
         "_suspect",
         "_suspect_top",
         "_top",
@@ -162,9 +161,11 @@ class SequenceCounter:
         self._top = -1
         #: The wire number that would be next; -1 before the first.
         self._next = -1
-        #: Missing positions, [start, end) each, in order and apart.
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        # Bit n of _missing is set if position _seen_from - n did not arrive,
+        # though it is of this run and was within the window. _seen_from is not
+        # moved by what comes in order, so that the most usual costs least.
+        self._missing = 0
+        self._seen_from = -1
         self._heard = 0.0
         # The last number too far behind to be of this run, and _top then.
         self._suspect = 0
@@ -250,47 +251,39 @@ class SequenceCounter:
 
     def _begin(self, number: int) -> None:
         """Begin a run; what the run before lost stays lost."""
-        self._starts.clear()
-        self._ends.clear()
+        self._missing = 0
         self._top += 1
-        self._run = self._top
+        self._run = self._seen_from = self._top
         self._next = (number + 1) & self._mask
 
     def _advance(self, ahead: int) -> None:
         """Move the top; all positions between are missing."""
-        start = self._top + 1
         self._top += ahead
         self._next = (self._next + ahead) & self._mask
         if ahead == 1:
             return
         self.gaps += 1
         self.lost += ahead - 1
-        gone = bisect_right(self._ends, self._top - self._window + 1)
-        del self._starts[:gone], self._ends[:gone]
-        self._starts.append(start)
-        self._ends.append(self._top)
+        window = self._window
+        moved, self._seen_from = self._top - self._seen_from, self._top
+        missing = (1 << min(ahead, window)) - 2
+        if self._missing and moved < window:
+            missing |= (self._missing << moved) & ((1 << window) - 1)
+        self._missing = missing
 
     def _fill(self, position: int) -> bool:
         """Mark a position as here; False if it was."""
-        starts, ends = self._starts, self._ends
         if position < self._run:
             between = self._run - position - 1
             self._origin -= between + 1
             self.lost += between
-            if between:
-                starts.insert(0, position + 1)
-                ends.insert(0, self._run)
+            self._missing |= ((1 << between) - 1) << (self._seen_from - self._run + 1)
             self._run = position
             return True
-        at = bisect_right(starts, position) - 1
-        if at < 0 or position >= ends[at]:
+        bit = self._seen_from - position
+        if bit < 0 or not self._missing >> bit & 1:
             return False
-        start, end = starts[at], ends[at]
-        # What is left of the range: nothing, one end, or both.
-        left = [start] if start < position else []
-        right = [position + 1] if position + 1 < end else []
-        starts[at : at + 1] = left + right
-        ends[at : at + 1] = [position] * len(left) + [end] * len(right)
+        self._missing ^= 1 << bit
         self.lost -= 1
         return True
 
