@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,7 +61,8 @@ class Peer:
         self._log = log
         #: Event and data of all that its callbacks have heard.
         self.heard: list[list[object]] = []
-        self._said: asyncio.Queue[list[object]] = asyncio.Queue()
+        # Apart, because an answer of ours may come before or after the call there has returned.
+        self._said: dict[str, asyncio.Queue[list[object]]] = defaultdict(asyncio.Queue)
         self._reading = asyncio.ensure_future(self._read())
 
     async def _read(self) -> None:
@@ -72,19 +74,22 @@ class Peer:
                 words = json.loads(line[2:])
                 if words[0] == "event":
                     self.heard.append(words[1:])
-                self._said.put_nowait(words)
+                kind = "returned" if words[0] == "raised" else words[0]
+                self._said[kind].put_nowait(words)
 
     def tell(self, *order: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
 
-    async def hears(self, *kinds: str) -> list[object]:
-        """The next thing of these kinds that happens there."""
+    async def prepare(self, *order: object) -> None:
+        """Tell it to do something when a message comes, and wait until it is prepared."""
+        self.tell(*order)
+        assert await self.is_connected()
+
+    async def hears(self, kind: str) -> list[object]:
+        """The next thing of this kind that happens there."""
         async with asyncio.timeout(LIMIT_S):
-            while True:
-                words = await self._said.get()
-                if words[0] in kinds:
-                    return words
+            return await self._said[kind].get()
 
     async def is_connected(self) -> bool:
         self.tell("is_connected")
@@ -92,7 +97,7 @@ class Peer:
 
     async def call(self, method: str, *arguments: object) -> list[object]:
         self.tell("call", method, arguments)
-        return await self.hears("returned", "raised")
+        return await self.hears("returned")
 
     async def end(self) -> None:
         if self._process.returncode is None:
@@ -166,8 +171,7 @@ def test_a_whole_experiment_with_answers_errors_and_tokens_in_both_directions(
             ours.default_echo_timeout = LIMIT_S
             for method, arguments, event, arrives, answer in OPERATIONS:
                 # Ours commands, the peer answers from a callback.
-                peer.tell("answer", event, answer)
-                assert await peer.is_connected()
+                await peer.prepare("answer", event, answer)
                 async with listening(ours, event) as response:
                     await getattr(ours, method)(*arguments, **where)
                     assert await peer.hears("event") == ["event", event, arrives]
@@ -177,7 +181,7 @@ def test_a_whole_experiment_with_answers_errors_and_tokens_in_both_directions(
                     assert await peer.call(method, *arguments) == ["returned", None]
                     assert await peer.hears("event") == ["event", event, answer]
             # Callbacks that fail are told to the sender, at both ends.
-            peer.tell("fail", 1, "boom")
+            await peer.prepare("fail", 1, "boom")
             async with listening(ours, 0) as error:
                 await ours.init(**where)
                 assert (await error)[0] == ["ValueError: boom", 1]
@@ -190,7 +194,7 @@ def test_a_whole_experiment_with_answers_errors_and_tokens_in_both_directions(
             assert await peer.call("stop") == ["returned", None]
             assert await peer.hears("event") == ["event", 0, ["ValueError: bang", 4]]
             # Tokens are asked for and given, at both ends.
-            peer.tell("alyx", *ALYX)
+            await peer.prepare("alyx", *ALYX)
             assert await ours.alyx(timeout=LIMIT_S, **where) == GIVEN
             assert await peer.hears("event") == ["event", 128, [None, {}]]
             client = SimpleNamespace(is_logged_in=True, base_url=ALYX[0], user="bob", _token={"token": TOKEN})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from echo_rig._conversation import Conversation, Limits, Verdict
@@ -321,3 +323,36 @@ def test_the_round_trip_is_smoothed_within_bounds(udp):
         if step == 2:
             assert udp.round_trip.timeout_s == 0.5
     assert udp.round_trip.timeout_s == 0.01
+
+
+def test_the_same_answer_to_two_questions_is_news_both_times(udp):
+    """A token that was sent here, asked back twice at once: two answers of the same bytes, and no third."""
+    token, question = b'[128, "url", {"user": "token"}]', b"[128, null, {}]"
+
+    def confirmed(message, now):
+        udp.send(message, now)
+        assert udp.receive(message, now).verdict is Verdict.CONFIRMED
+
+    confirmed(token, 1.0)
+    assert udp.receive(token, 1.001).verdict is Verdict.NEWS
+    confirmed(question, 1.002)
+    assert udp.receive(token, 1.003).verdict is Verdict.NEWS
+    assert udp.receive(token, 1.004).verdict is Verdict.SURPLUS_ECHO
+
+
+@pytest.mark.parametrize("copies", [1, 2], ids=["watched for loops", "watched for copies"])
+def test_what_is_watched_is_not_kept(copies):
+    """Long messages of many texts cost no more than short ones."""
+    udp = Conversation(datagrams=True, session=1)
+    tracemalloc.start()
+    try:
+        for number in range(1, 257):
+            text = b'[1, "%s"]' % (b"%05d" % number * 12_000)
+            if copies == 2:
+                text = add_number(text, Number(7, number, number))
+            for _ in range(copies):
+                udp.receive(text, 0.001 * number)
+            del text
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -140,3 +140,17 @@ def test_so_many_sessions_are_remembered(receiver):
     assert 1 not in receiver.order
     assert 2 in receiver.order
     assert receiver.take(1, session=2) == (Verdict.DUPLICATE, [])
+
+
+def test_numbers_skipped_by_age_cost_one_entry_for_each_gap():
+    """Five forged datagrams, each as far ahead as a sender may be, and one session that goes on like that."""
+    order = Order(Limits())
+    now = 0.0
+    for step in range(1, 64):
+        order.take(Number(1, 1023 * step + 1, 1), b"[1, 1]", now)
+        now += 6.0
+        order.on_time(now)
+    (session,) = order._sessions.values()
+    assert session.expected > 60_000
+    assert len(session.skipped) <= 2
+    assert order.take(Number(1, session.expected - 2, 1), b"[1, 2]", now)[0] is Verdict.REFUSED

@@ -265,3 +265,24 @@ async def test_a_stream_is_refused_where_datagrams_are_wanted():
             transport = type("Transport", (), {"get_extra_info": lambda _, name: datagrams})()
             with pytest.raises(RuntimeError, match="Unsupported transport layer"):
                 client.connection_made(transport)
+
+
+@in_loop
+async def test_a_callback_may_hang_up_while_its_message_waits_for_the_network():
+    async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (raw, server):
+        (connection,) = server._connections.values()
+        connection.pause_writing()
+        assert not connection.transport.is_reading()
+        connection.close()
+        connection.resume_writing()
+        connection.pause_writing()
+        assert await raw.receive() == b""
+
+
+@in_loop
+async def test_the_flow_of_a_client_is_that_of_its_connection():
+    async with raw_server_and(EchoProtocol.client, free_uri("tcp")) as (_, client):
+        client.pause_writing()
+        assert not client._transport.is_reading()
+        client.resume_writing()
+        assert client._transport.is_reading()

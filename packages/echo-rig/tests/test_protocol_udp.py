@@ -6,10 +6,11 @@ import asyncio
 import logging
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from echo_rig import EchoProtocol, _exchange, app
+from echo_rig import EchoProtocol, _links, app
 from wireframe.echo import TAG_LENGTH, read_number
 
 from .fault_proxy import FaultProxy
@@ -271,7 +272,7 @@ async def test_making_an_end_can_be_cancelled_at_any_moment(scheme):
 
 @in_loop
 async def test_a_server_remembers_so_many_addresses_and_never_uses_a_number_twice(monkeypatch):
-    monkeypatch.setattr(_exchange, "MAX_LINKS", 3)
+    monkeypatch.setattr(_links, "MAX_LINKS", 3)
     async with await EchoProtocol.server(free_uri("udp"), numbering=True) as server:
         raws = [RawDatagrams(connect=place_of(server.server_uri)) for _ in range(5)]
         seen = []
@@ -410,10 +411,10 @@ async def test_the_wait_for_of_the_module_app_is_what_waits(monkeypatch):
 
 
 @in_loop
-async def test_error_received_tells_the_future_once_and_the_log_always(caplog):
+async def test_error_received_tells_the_future_once_and_the_log_once_per_cause(caplog):
     async with await EchoProtocol.server(free_uri("udp")) as server:
-        errors = [ConnectionRefusedError("first"), ConnectionRefusedError("second")]
-        for error in errors:
+        errors = [ConnectionRefusedError(111, "refused"), OSError(101, "unreachable")]
+        for error in errors * 3:
             server.error_received(error)
         assert await server.on_error_received is errors[0]
         assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
@@ -444,3 +445,24 @@ def test_two_ends_in_two_loops_of_two_threads_talk():
         done.set()
         thread.join(10)
     assert heard == [[number] for number in range(10)]
+
+
+@in_loop
+async def test_the_same_token_is_given_again_as_often_as_it_is_asked_for():
+    client_of_alyx = SimpleNamespace(
+        is_logged_in=True, base_url="https://alyx", user="alice", _token={"token": "t"}
+    )
+    async with (
+        await EchoProtocol.server(free_uri("udp")) as server,
+        await EchoProtocol.client(server.server_uri) as client,
+    ):
+        # The same bytes in both directions: what comes is still no copy of what was sent.
+        await client.alyx(client_of_alyx)
+
+        async def give(data, addr):
+            if not data[1]:
+                await server.alyx(client_of_alyx, addr)
+
+        server.assign_callback("ALYX", give)
+        for _ in range(3):
+            assert await client.alyx(timeout=5) == ["https://alyx", {"alice": {"token": "t"}}]

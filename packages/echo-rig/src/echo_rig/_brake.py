@@ -49,8 +49,8 @@ class LoopBreaker:
     def __init__(self, limit: int | None, messages: int) -> None:
         self._limit = limit
         self._messages = messages
-        #: When each was last seen, and for the how many-th time.
-        self._rows: dict[bytes, tuple[float, int]] = {}
+        #: When each was last seen, and for the how many-th time; by hash, for a message may be long.
+        self._rows: dict[int, tuple[float, int]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -72,11 +72,12 @@ class LoopBreaker:
         if self._limit is None:
             return Suspicion.NONE
         rows = self._rows
-        at, times = rows.get(data, (-inf, 0))
+        key = hash(data)
+        at, times = rows.get(key, (-inf, 0))
         if not times and len(rows) >= self._messages:
             del rows[next(iter(rows))]
         times = times + 1 if now - at < pause_s else 1
-        rows[data] = now, times
+        rows[key] = now, times
         if times > self._limit or (would_be_numbered and times > min(self._limit, UNNUMBERED)):
             return Suspicion.LOOP
         return Suspicion.GREET if times == self._limit // 2 else Suspicion.NONE
@@ -137,18 +138,19 @@ class CopyBrake:
         self._copies = copies
         self._per_s = per_s
         self._messages = messages
-        #: Since when copies of a message come, and how many were echoed.
-        self._seen: dict[bytes, tuple[float, int]] = {}
+        #: Since when copies of a message come, and how many were echoed; by hash, for it may be long.
+        self._seen: dict[int, tuple[float, int]] = {}
 
     def __len__(self) -> int:
         return len(self._seen)
 
     def passes(self, data: bytes, now: float) -> bool:
         """Say whether this copy is echoed."""
-        since, echoed = self._seen.get(data, (now, 0))
+        key = hash(data)
+        since, echoed = self._seen.get(key, (now, 0))
         if echoed >= self._copies + (now - since) * self._per_s:
             return False
-        self._seen[data] = since, echoed + 1
+        self._seen[key] = since, echoed + 1
         if len(self._seen) > self._messages:
             del self._seen[next(iter(self._seen))]
         return True

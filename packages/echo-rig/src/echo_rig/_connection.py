@@ -8,10 +8,13 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
+from echo_rig._apart import ApartWriter
 from echo_rig._link import address_of
 from wireframe.echo import NEED_DATA, Oversized, Splitter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from echo_rig._link import Address, Link
 
 #: Seconds of silence after which a word without brackets counts as complete. Messages of the protocol are
@@ -52,12 +55,24 @@ class Connection(asyncio.Protocol):
         Bytes of the largest message to take.
     loop : asyncio.AbstractEventLoop
         Runs the timers.
+    put : callable, optional
+        ``put(data)`` writes to the stream; the transport does so by default.
     """
 
-    def __init__(self, owner: Owner, max_message_size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        max_message_size: int,
+        loop: asyncio.AbstractEventLoop,
+        put: Callable[[bytes], object] | None = None,
+    ) -> None:
         self._owner = owner
         self._loop = loop
         self._splitter = Splitter(max_message_size)
+        self._put = put or self._write_transport
+        self._apart = ApartWriter(self._put, loop)
+        #: What is being taken; when it is written, it is an echo.
+        self._arrived: bytes | None = None
         #: Bytes of a message that is not complete.
         self._incomplete = 0
         self._silence: asyncio.TimerHandle | None = None
@@ -95,6 +110,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let everything that waits fail."""
         self._stop_timer()
+        self._apart.forget()
         self._owner.connection_ended(self, exc)
 
     def pause_writing(self) -> None:
@@ -110,15 +126,21 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the stream."""
-        if self.transport is not None:
-            self.transport.write(data)
+        """Send a message or an echo; apart, if the other end is an old one as far as is known."""
+        if data is self._arrived:
+            self._apart.echo(data)
+        elif self.link is None or self.link.conversation.peer_numbers:
+            self._apart.flush()
+            self._put(data)
+        else:
+            self._apart.write(data)
 
     def close(self) -> None:
         """Close the connection; safe to call twice, also without a running loop."""
         self._stop_timer()
         if self.transport is None or self.transport.is_closing():
             return
+        self._apart.flush()
         self.transport.close()
         if self.transport.get_write_buffer_size():
             # Else an end that never reads would keep the connection open for ever.
@@ -143,7 +165,13 @@ class Connection(asyncio.Protocol):
                 self._owner.oversized(piece.size, self.address)
             else:
                 self._incomplete -= len(piece)
+                self._arrived = piece
                 self.link.receive(piece)
+        self._arrived = None
+
+    def _write_transport(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
 
 
 def _watch_liveness(stream: socket.socket | None) -> None:

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import logging
 import socket
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from echo_rig._clock_desk import ClockDesk
 from echo_rig._connection import Connection
-from echo_rig._conversation import Conversation
 from echo_rig._entered_by_hand import EnteredByHand
-from echo_rig._link import Link, address_of
+from echo_rig._link import address_of
+from echo_rig._links import Links
 from echo_rig._verdict import Verdict
 from echo_rig.communicator import Communicator
 from echo_rig.uri import is_valid_ip
-from wireframe.echo import MAX_NUMBER, read_clock_note
+from wireframe.echo import read_clock_note
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Container
 
-    from echo_rig._link import Address
+    from echo_rig._link import Address, Link
     from echo_rig._verdict import Received
 
 #: Bytes to ask a UDP socket for; no datagram is longer. For each of them asyncio asks for 256 KiB, which many
 #: an allocator fetches from the system and gives back: that doubles the time of a round trip.
 MAX_READ: Final = 65536
-#: Other ends a UDP server remembers. A forged source address costs no more than one of them.
-MAX_LINKS: Final = 4096
 #: Bytes of the longest message taken from a stream. Above `max_message_size`, because an old peer too reads
 #: longer ones if it is lucky.
 MAX_STREAM_MESSAGE: Final = 1 << 20
 #: Bytes that wait to leave, because an end does not read or the network is slower. Beyond that nothing is
 #: sent without confirmation; what is confirmed limits itself.
 MAX_UNSENT: Final = 16 << 20
+#: Errors of the network told apart in the log; systems have fewer.
+MAX_CAUSES: Final = 256
 #: Connections a TCP server keeps; more than any laboratory has rigs, fewer than a process may open files.
 MAX_CONNECTIONS: Final = 512
 
@@ -55,9 +54,9 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self._role = role
         super().__init__(server_uri, name=name, logger=logger)
         self._loop = asyncio.get_running_loop()
-        self._session = secrets.randbelow(MAX_NUMBER) + 1
-        self._first_number = 1
-        self._links: dict[Address, Link] = {}
+        self._links = Links(
+            self, self._loop, datagrams=self.is_datagram, max_message_size=self.max_message_size
+        )
         self._connections: dict[Address, Connection] = {}
         #: The stream of a client.
         self._connection: Connection | None = None
@@ -71,6 +70,8 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self.allowed: Container[str] | None = None
         #: What came from addresses that are not allowed.
         self.strangers = 0
+        #: Errors of the network that were logged.
+        self._causes: set[object] = set()
         self._last_sent = EnteredByHand()
         self.on_connection_lost: asyncio.Future[Any] = self._loop.create_future()
         self.on_error_received: asyncio.Future[Any] = self._loop.create_future()
@@ -144,10 +145,8 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
                 connection.close()
             if self._transport is not None:
                 self._transport.close()
-            for link in self._links.values():
-                link.end(None)
+            self._links.cancel_all()
             self._last_sent.cancel()
-        self._links.clear()
         self._settle(self.on_connection_lost, "Close called on communicator")
         self.on_error_received.cancel()
         self.on_eof_received.cancel()
@@ -167,7 +166,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             if hasattr(transport, "max_size"):
                 transport.max_size = MAX_READ
         else:
-            self._connection = self.new_connection()
+            self._connection = Connection(self, MAX_STREAM_MESSAGE, self._loop, self._write_stream)
             self._connection.connection_made(transport)
         self.logger.info(
             "%s %s %s", self.name, "listens at" if self.role == "server" else "uses", self.server_uri
@@ -180,7 +179,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self.logger.info("%s listens at %s", self.name, self.server_uri)
 
     def new_connection(self) -> Connection:
-        """Return the protocol object for a connection."""
+        """Return the protocol object for a connection that a TCP server has accepted."""
         return Connection(self, MAX_STREAM_MESSAGE, self._loop)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
@@ -210,7 +209,12 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
 
     def error_received(self, exc: Exception) -> None:
         """Take what the network says of a datagram, such as that nobody listens."""
-        self.logger.error("%s: %s", self.server_uri, exc)
+        cause = getattr(exc, "errno", None) or str(exc)
+        # Once per cause: who sends with a false address can make as many errors here.
+        level = logging.DEBUG if cause in self._causes else logging.ERROR
+        if len(self._causes) < MAX_CAUSES:
+            self._causes.add(cause)
+        self.logger.log(level, "%s: %s", self.server_uri, exc)
         self._settle(self.on_error_received, exc)
         if self._role == "client":
             for link in self._links.values():
@@ -246,17 +250,14 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
                 return None
             self.logger.info("%s:%s connected", *address)
         self._connections[address] = connection
-        write = self._write_stream if connection is self._connection else connection.write
-        return self._add_link(address, write)
+        return self._links.open(address, connection.write, self.numbering)
 
     def connection_ended(self, connection: Connection, error: Exception | None) -> None:
         """Take note that a connection is over: its sends fail, the others go on."""
         if self._connections.get(connection.address) is not connection:
             return
         del self._connections[connection.address]
-        link = self._links.pop(connection.address, None)
-        if link is not None:
-            link.end(_lost_connection(connection.address, error))
+        self._links.end(connection.address, error)
         self.logger.info("%s:%s disconnected", *connection.address)
         if connection is self._connection:
             self._lost(error)
@@ -316,9 +317,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             if self._role == "server" and not is_valid_ip(address[0]):
                 # Its echo comes from an IP address, and to look it up would block the loop.
                 raise ValueError(f"a server needs the IP address of a client, not {address[0]!r}")
-            if len(self._links) >= MAX_LINKS:
-                self._forget_one()
-            link = self._add_link(address, self._writer(address))
+            link = self._links.open(address, self._writer(address), self.numbering)
         return link
 
     @property
@@ -341,30 +340,12 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             return self._write_datagram
         return lambda data: self._transport.sendto(data, address)
 
-    def _write_datagram(self, data: bytes) -> None:
-        self._transport.sendto(data)
-
     def _write_stream(self, data: bytes) -> None:
+        # Looked up each time: programs put something in place of the transport.
         self._transport.write(data)
 
-    def _add_link(self, address: Address, write: Any) -> Link:
-        conversation = Conversation(
-            datagrams=self.is_datagram,
-            session=self._session,
-            numbering=self.numbering,
-            first_number=self._first_number,
-            max_message_size=self.max_message_size,
-        )
-        link = self._links[address] = Link(address, conversation, write, self, self._loop)
-        return link
-
-    def _forget_one(self) -> None:
-        """Make room for one more address: the oldest one that nothing is under way to."""
-        idle = (address for address, link in self._links.items() if not link.conversation.outstanding)
-        link = self._links.pop(next(idle, next(iter(self._links))))
-        # Numbers are never used twice in a session, also for an address that comes back.
-        self._first_number = max(self._first_number, link.conversation.next_number)
-        link.end(ConnectionResetError("too many addresses"))
+    def _write_datagram(self, data: bytes) -> None:
+        self._transport.sendto(data)
 
     def _refuse_stranger(self, address: Address) -> None:
         self.strangers += 1
@@ -374,9 +355,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         if not self._is_closed:
             self._is_closed = True
             self._settle(self.on_connection_lost, error)
-            for link in self._links.values():
-                link.end(_lost_connection(link.address, error))
-            self._links.clear()
+            self._links.end_all(error)
             Communicator.close(self)
 
     @staticmethod
@@ -384,10 +363,3 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         """Set a future once."""
         if not future.done():
             future.set_result(result)
-
-
-def _lost_connection(address: Address, error: Exception | None) -> ConnectionError:
-    """Return what sends that were waiting fail with: never a TimeoutError, as the system may call it."""
-    failure = ConnectionResetError(f"{address[0]}:{address[1]} is gone: {error or 'end of stream'}")
-    failure.__cause__ = error
-    return failure

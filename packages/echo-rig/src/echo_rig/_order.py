@@ -49,8 +49,8 @@ class _Session:
         self.floor = floor
         #: Messages that came early, with the time, in the order in which they came.
         self.held: dict[int, tuple[bytes, float]] = {}
-        #: Numbers skipped by age that are not below the floor.
-        self.skipped: set[int] = set()
+        #: Numbers skipped by age, as gaps: two datagrams can make one of a thousand.
+        self.skipped: list[range] = []
 
 
 class Order:
@@ -145,11 +145,13 @@ class Order:
         if floor > session.floor:
             session.floor = floor
             if session.skipped:
-                session.skipped = {one for one in session.skipped if one >= floor}
+                session.skipped = [gap for gap in session.skipped if gap.stop > floor]
             if floor > session.expected:
                 self._give_up_below(session, floor, deliver)
         if number < session.expected:
-            return _REFUSED if number in session.skipped else _DUPLICATE
+            # A gap may reach below the floor, where nothing is wanted any more.
+            is_skipped = number >= session.floor and any(number in gap for gap in session.skipped)
+            return _REFUSED if is_skipped else _DUPLICATE
         if number in session.held:
             return _DUPLICATE
         if number == session.expected:
@@ -173,8 +175,18 @@ class Order:
 
     def _skip(self, session: _Session, end: int, deliver: list[bytes]) -> None:
         """Deliver what is held below `end` without those between, and what follows it."""
-        held = session.held
-        session.skipped.update(one for one in range(session.expected, end) if one not in held)
+        # A sender keeps to the span, so nothing further back is wanted.
+        oldest = end - self._limits.span
+        session.skipped = [gap for gap in session.skipped if gap.stop > oldest]
+        begin = session.expected
+        for number in sorted(session.held):
+            if number >= end:
+                break
+            if begin < number:
+                session.skipped.append(range(begin, number))
+            begin = number + 1
+        if begin < end:
+            session.skipped.append(range(begin, end))
         self._give_up_below(session, end, deliver)
 
     def _give_up_below(self, session: _Session, end: int, deliver: list[bytes]) -> None:

@@ -43,12 +43,14 @@ class Recent:
         The most responses of one text that are waited for.
     """
 
-    __slots__ = ("_age_s", "_by_bytes", "_responses", "_texts")
+    __slots__ = ("_age_s", "_asked", "_by_bytes", "_responses", "_texts")
 
     def __init__(self, texts: int, age_s: float, responses: int) -> None:
         self._texts = texts
         self._age_s = age_s
         self._responses = responses
+        #: Responses to come by event, whatever they say: the same token may answer several questions.
+        self._asked: dict[bytes, tuple[int, float]] = {}
         #: In the order in which they were noted.
         self._by_bytes: dict[bytes, _Text] = {}
 
@@ -65,6 +67,10 @@ class Recent:
         text.left_at = now
         if text.responses < self._responses:
             text.responses += 1
+        event = _event_of(data)
+        self._asked[event] = min(self._open(event, now) + 1, self._responses), now
+        if len(self._asked) > self._texts:
+            del self._asked[next(iter(self._asked))]
         if late and text.late_echoes < self._responses:
             text.late_echoes += 1
         if len(texts) > self._texts:
@@ -91,12 +97,25 @@ class Recent:
         if text.late_echoes:
             text.late_echoes -= 1
             return True
+        event = _event_of(data)
+        asked = self._open(event, now)
+        if asked:
+            self._asked[event] = asked - 1, now
         if text.responses:
             text.responses -= 1
-        elif now - text.left_at < loop_s:
+        elif not asked and now - text.left_at < loop_s:
             return True
         text.left_at = now
         return False
+
+    def _open(self, event: bytes, now: float) -> int:
+        asked, at = self._asked.get(event, (0, now))
+        return asked if now - at <= self._age_s else 0
+
+
+def _event_of(data: bytes) -> bytes:
+    """Return the first item of a message, or the beginning of what is none."""
+    return data[:16].partition(b",")[0]
 
 
 class LateEchoes:

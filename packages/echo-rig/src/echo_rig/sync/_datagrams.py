@@ -8,8 +8,8 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from echo_rig._exchange import MAX_LINKS
 from echo_rig._link import address_of
+from echo_rig._links import MAX_LINKS
 from echo_rig.sync._carrier import READ_SIZE, Carrier, interrupted, socket_address
 from echo_rig.sync._loop import LONGEST_WAIT_S
 from echo_rig.uri import is_valid_ip
