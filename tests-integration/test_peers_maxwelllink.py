@@ -17,19 +17,16 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools" / "demo")]
 
-import cavity  # noqa: E402
-import checks  # noqa: E402
-import coupling  # noqa: E402
-import experiment  # noqa: E402
-from analysis import analyse  # noqa: E402
-from drivers import TWO_LEVEL_MODEL  # noqa: E402
+from cavity import checks, coupling, experiment, solver  # noqa: E402
+from cavity.analysis import analyse  # noqa: E402
+from cavity.drivers import TWO_LEVEL_MODEL  # noqa: E402
 from peer_programs import LIMIT_S, PEERS_MAY_WARN, TRANSPORTS, Programs, drive, mxl_driver, mxl_hub, our_hub  # noqa: E402
 
 from mxl_sockets import Driver, End, TwoLevelSystem  # noqa: E402
 
 pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 
-PHYSICS = cavity.Parameters()
+PHYSICS = solver.Parameters()
 # By number of molecules. The lines of 16 lie four times as far apart, and are resolved in half the time.
 STEPS = {1: 4000, 4: 4000, 16: 2000}
 # Of the amplitude. Both models make the same step, with their own roundings.
@@ -44,16 +41,16 @@ MXL_TWO_LEVEL = {
 OUR_TWO_LEVEL = {key: value for key, value in MXL_TWO_LEVEL.items() if key != "pe_initial"}
 
 
-def ring(hub: Any, molecules: int, programs: Programs, steps: int) -> cavity.Trajectory:
+def ring(hub: Any, molecules: int, programs: Programs, steps: int) -> solver.Trajectory:
     """Let the cavity ring, coupled to the molecules of a hub, whosever it is."""
     couple = coupling.HubCoupling(
         hub, molecules, PHYSICS.time_step, recover=programs.check, patience_s=LIMIT_S
     )
     couple.bind()
-    return cavity.run(PHYSICS, couple, steps)
+    return solver.run(PHYSICS, couple, steps)
 
 
-def assert_lines_are_the_normal_modes(molecules: int, trajectory: cavity.Trajectory) -> None:
+def assert_lines_are_the_normal_modes(molecules: int, trajectory: solver.Trajectory) -> None:
     """Frequencies within 0.1 % of the analytic ones, their distance within 1 %."""
     found = analyse(PHYSICS, molecules, trajectory, [0.0] * STEPS[molecules])
     assert found.resolved
@@ -63,7 +60,7 @@ def assert_lines_are_the_normal_modes(molecules: int, trajectory: cavity.Traject
     assert found.found.splitting == pytest.approx(found.analytic.splitting, rel=checks.SPLITTING_BOUND)
 
 
-def difference(one: cavity.Trajectory, other: cavity.Trajectory) -> float:
+def difference(one: solver.Trajectory, other: solver.Trajectory) -> float:
     """Largest difference of two trajectories, relative to the amplitude."""
     return max(
         float(np.abs(a - b).max() / np.abs(b).max())

@@ -142,6 +142,8 @@ async def test_beyond_the_limit_of_connections_newcomers_are_closed(monkeypatch,
     monkeypatch.setattr(_exchange, "MAX_CONNECTIONS", 2)
     async with await EchoProtocol.server(free_uri("tcp")) as server:
         clients = [await EchoProtocol.client(server.server_uri) for _ in range(2)]
+        for client in clients:
+            await client.init()
         async with await RawStream.connect(place_of(server.server_uri)) as raw:
             assert await raw.receive() == b""
         assert "2 connections" in caplog.text
@@ -151,6 +153,36 @@ async def test_beyond_the_limit_of_connections_newcomers_are_closed(monkeypatch,
         await until(lambda: not server.addresses)
         async with await EchoProtocol.client(server.server_uri) as client:
             await client.init()
+
+
+@in_loop
+async def test_strangers_that_say_nothing_make_room_for_who_speaks(monkeypatch, caplog):
+    monkeypatch.setattr(_exchange, "MAX_CONNECTIONS", 2)
+    async with await EchoProtocol.server(free_uri("tcp")) as server:
+        place = place_of(server.server_uri)
+        async with await RawStream.connect(place) as first, await RawStream.connect(place) as second:
+            await until(lambda: len(server.addresses) == 2)
+            async with await EchoProtocol.client(server.server_uri) as client:
+                await client.init()
+                assert await first.receive() == b""
+                async with await EchoProtocol.client(server.server_uri) as another:
+                    await another.init()
+                    await client.init()
+                assert await second.receive() == b""
+        assert "which said nothing" in caplog.text
+
+
+@in_loop
+async def test_a_message_may_take_its_time_to_come_whole():
+    """A list that is cut waits for its rest longer than a word does: one echo, one callback."""
+    async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (raw, server):
+        arrived = []
+        server.assign_callback("INIT", lambda data, address: arrived.append(data))
+        await raw.send(b'[1, "ab')
+        await asyncio.sleep(3 * _connection.SILENCE_S)  # real time is what the rule is about
+        await raw.send(b'c"]')
+        assert await raw.receive(10) == b'[1, "abc"]'
+        await until(lambda: arrived == [["abc"]])
 
 
 @in_loop

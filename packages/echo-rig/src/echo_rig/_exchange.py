@@ -243,7 +243,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             if self.allowed is not None and address[0] not in self.allowed:
                 self._refuse_stranger(address)
                 return None
-            if len(self._connections) >= MAX_CONNECTIONS:
+            if len(self._connections) >= MAX_CONNECTIONS and not self._close_a_silent_one():
                 self._quiet.warn(
                     address[0], "full", "Refused %s:%s: %d connections", *address, MAX_CONNECTIONS
                 )
@@ -251,6 +251,16 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             self.logger.info("%s:%s connected", *address)
         self._connections[address] = connection
         return self._links.open(address, connection.write, self.numbering)
+
+    def _close_a_silent_one(self) -> bool:
+        """Make room for a newcomer at the cost of the oldest connection that never said anything."""
+        for address, connection in self._connections.items():
+            if connection.link is not None and connection.link.heard_at is None:
+                self._quiet.warn(address[0], "silent", "Closed %s:%s, which said nothing", *address)
+                connection.close()
+                self.connection_ended(connection, None)
+                return True
+        return False
 
     def connection_ended(self, connection: Connection, error: Exception | None) -> None:
         """Take note that a connection is over: its sends fail, the others go on."""
