@@ -794,6 +794,15 @@ def test_addresses_are_written_as_people_do():
 # Ending.
 
 
+@pytest.fixture
+def usual_interrupt():
+    """Let SIGINT mean what it means in a terminal: a job in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_interrupt")
 def test_a_signal_ends_a_pause_and_a_second_one_has_its_usual_effect():
     stop = Stop()
     with stop.at_signals():
