@@ -667,6 +667,15 @@ def test_interrupt_between_frames_leaves_no_half_message(pair):
     assert sub.statistics.dropped == {"interrupted": 1}
 
 
+@pytest.fixture
+def usual_interrupt():
+    """Let SIGINT mean what it means in a terminal: a job in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_interrupt")
 def test_blocked_receive_can_be_interrupted(make_port):
     """Ctrl-C is not held up until the timeout, and the port goes on."""
     sub = make_port(GroupSubPort, settings=PortSettings(recv_timeout=30.0))
