@@ -37,16 +37,22 @@ class FrameError(ValueError):
         What is wrong, for a person.
     excerpt : bytes, optional
         The offending bytes; the first 32 are kept.
+    at : int
+        See below.
 
     Attributes
     ----------
     excerpt : bytes
         At most the first 32 offending bytes.
+    at : int
+        Where in the frame the first offending byte is, counted from the
+        frame's first byte. Of a multipart message, counted through all parts.
     """
 
-    def __init__(self, message: str, excerpt: bytes = b"") -> None:
+    def __init__(self, message: str, excerpt: bytes = b"", *, at: int = 0) -> None:
         super().__init__(message)
         self.excerpt = bytes(excerpt[:MAX_EXCERPT])
+        self.at = at
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call the class with the message alone, which the
@@ -79,6 +85,8 @@ class FrameTooLarge(FrameError):
         What the decoder was told to accept.
     excerpt : bytes, optional
         The bytes that carry the announcement.
+    at : int
+        Where the announcement is.
 
     Attributes
     ----------
@@ -86,8 +94,8 @@ class FrameTooLarge(FrameError):
         The two numbers.
     """
 
-    def __init__(self, what: str, size: int, limit: int, excerpt: bytes = b"") -> None:
-        super().__init__(f"peer announced {what} {size}, the limit is {limit}", excerpt)
+    def __init__(self, what: str, size: int, limit: int, excerpt: bytes = b"", *, at: int = 0) -> None:
+        super().__init__(f"peer announced {what} {size}, the limit is {limit}", excerpt, at=at)
         self.size = size
         self.limit = limit
 
@@ -108,10 +116,10 @@ class TruncatedFrame(FrameError):
     Attributes
     ----------
     got, expected : int
-        The two numbers.
+        The two numbers; `at` is `got`.
     """
 
     def __init__(self, got: int, expected: int, excerpt: bytes = b"") -> None:
-        super().__init__(f"stream ended after {got} of at least {expected} bytes", excerpt)
+        super().__init__(f"stream ended after {got} of at least {expected} bytes", excerpt, at=got)
         self.got = got
         self.expected = expected

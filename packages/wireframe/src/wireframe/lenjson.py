@@ -23,6 +23,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wireframe._decoder import NEED_DATA, NeedData, StreamDecoder
+from wireframe._json_text import place_in
 from wireframe.errors import MAX_EXCERPT, BadHeader, BadPayload, FrameTooLarge
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ class Decoder(StreamDecoder[Any]):
         if self._needed == HEADER_LENGTH:
             header = buffer.peek(HEADER_LENGTH)
             if not header.isdigit():
-                raise BadHeader(f"ten digits expected, got {header!r}", header)
+                at = next(place for place, byte in enumerate(header) if not 48 <= byte <= 57)
+                raise BadHeader(f"ten digits expected, got {header!r}", header, at=at)
             length = int(header)
             if length > self._max_size:
                 raise FrameTooLarge("body length", length, self._max_size, header)
@@ -202,7 +204,8 @@ class Decoder(StreamDecoder[Any]):
             try:
                 text = str(body, "utf-8")
             except UnicodeDecodeError as error:
-                raise BadPayload(f"the body is not UTF-8: {error}", excerpt) from error
+                at = HEADER_LENGTH + error.start
+                raise BadPayload(f"the body is not UTF-8: {error}", excerpt, at=at) from error
         buffer.skip(self._needed)
         buffer.take(0)  # a rest behind a long frame becomes cheap bytes again
         self._needed = HEADER_LENGTH
@@ -212,7 +215,8 @@ class Decoder(StreamDecoder[Any]):
             # ValueError and RecursionError from the standard reader; a reader
             # that was plugged in may have exceptions of its own, and what made
             # it raise is what the peer sent.
-            raise BadPayload(f"the body is not JSON: {_brief(error)}", excerpt) from error
+            at = HEADER_LENGTH + place_in(text, error)
+            raise BadPayload(f"the body is not JSON: {_brief(error)}", excerpt, at=at) from error
 
 
 def _brief(error: Exception) -> str:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from wireframe._json_text import place_in
 from wireframe.echo._vocabulary import ExpMessage
 from wireframe.errors import MAX_EXCERPT, BadPayload
 
@@ -33,6 +34,7 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _ENCODER: Final = json.JSONEncoder()
 _DECODER: Final = json.JSONDecoder()
 #: For texts that are long enough to hold too long an integer, because it is slower.
@@ -141,7 +143,8 @@ def decode(data: Buffer, *, max_depth: int = MAX_DEPTH) -> Any:
     try:
         text = str(data, "utf-8")
     except UnicodeDecodeError as error:
-        raise BadPayload(f"not UTF-8: {error}", _excerpt(data)) from error
+        raise BadPayload(f"not UTF-8: {error}", _excerpt(data), at=error.start) from error
+    mark = len(_BYTE_ORDER_MARK) if text.startswith("\ufeff") else 0
     text = text.removeprefix("\ufeff")
     # Mostly there are so few brackets that nothing needs to be looked at closer.
     if text.count("[") + text.count("{") > max_depth and _is_deeper(text, max_depth):
@@ -150,7 +153,8 @@ def decode(data: Buffer, *, max_depth: int = MAX_DEPTH) -> Any:
         return (_DECODER if len(text) <= MAX_DIGITS else _LONG_DECODER).decode(text)
     except (ValueError, RecursionError) as error:
         # RecursionError: the caller asked for more depth than the interpreter has.
-        raise BadPayload(f"not JSON: {error}"[:200], _excerpt(data)) from error
+        at = mark + place_in(text, error)
+        raise BadPayload(f"not JSON: {error}"[:200], _excerpt(data), at=at) from error
 
 
 def _excerpt(data: Buffer) -> bytes:

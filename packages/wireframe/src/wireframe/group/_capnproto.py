@@ -80,7 +80,9 @@ class Message:
         if size < WORD:
             raise TruncatedFrame(size, WORD, data)
         if size % WORD:
-            raise BadPayload(f"a vote message is a row of 8-byte words, not {size} bytes", data)
+            raise BadPayload(
+                f"a vote message is a row of 8-byte words, not {size} bytes", data, at=size // WORD * WORD
+            )
         count = _U32.unpack_from(data)[0] + 1
         if count > MAX_SEGMENTS:
             raise FrameTooLarge("segment count", count, MAX_SEGMENTS, data)
@@ -115,11 +117,11 @@ class Message:
             return Struct(self, _NOTHING)
         (begin, end), low, high, target = self._follow(span, at)
         if low & 3 != _STRUCT:
-            raise self._bad("a pointer to a struct expected")
+            raise self._bad("a pointer to a struct expected", at)
         pointers = target + (high & 0xFFFF) * WORD
         stop = pointers + (high >> 16) * WORD
         if not begin <= target <= stop <= end:
-            raise self._bad("a struct reaches beyond its segment")
+            raise self._bad("a struct reaches beyond its segment", at)
         return Struct(self, (begin, end, target, pointers), stop)
 
     def bytes_at(self, span: tuple[int, int], at: int) -> bytes | None:
@@ -128,10 +130,10 @@ class Message:
             return None
         (begin, end), low, high, target = self._follow(span, at)
         if low & 3 != _LIST or high & 7 != _BYTE_ELEMENTS:
-            raise self._bad("a pointer to bytes expected")
+            raise self._bad("a pointer to bytes expected", at)
         stop = target + (high >> 3)
         if not begin <= target <= stop <= end:
-            raise self._bad("data reach beyond their segment")
+            raise self._bad("data reach beyond their segment", at)
         return self._data[target:stop]
 
     def _follow(self, span: tuple[int, int], at: int) -> tuple[tuple[int, int], int, int, int]:
@@ -140,28 +142,28 @@ class Message:
         if low & 3 != _FAR:
             return span, low, high, at + WORD + (low >> 2) * WORD
         is_double = low & 7 == _DOUBLE_FAR
-        span, pad = self._far(low, high, 2 * WORD if is_double else WORD)
+        span, pad = self._far(at, low, high, 2 * WORD if is_double else WORD)
         low, high = _POINTER.unpack_from(self._data, pad)
         if not is_double:
             # Another far pointer here is a kind that nobody expects.
             return span, low, high, pad + WORD + (low >> 2) * WORD
         if low & 7 != _FAR:
-            raise self._bad("a landing pad of two words begins with a plain far pointer")
-        span, target = self._far(low, high, 0)
+            raise self._bad("a landing pad of two words begins with a plain far pointer", pad)
+        span, target = self._far(pad, low, high, 0)
         return span, *_POINTER.unpack_from(self._data, pad + WORD), target
 
-    def _far(self, low: int, high: int, size: int) -> tuple[tuple[int, int], int]:
-        """Return the segment and the place a far pointer names, where `size` bytes must be."""
+    def _far(self, at: int, low: int, high: int, size: int) -> tuple[tuple[int, int], int]:
+        """Return the segment and the place the far pointer at `at` names, where `size` bytes must be."""
         if high >= len(self._spans):
-            raise self._bad(f"there is no segment {high}")
+            raise self._bad(f"there is no segment {high}", at)
         begin, end = self._spans[high]
         place = begin + ((low & 0xFFFFFFFF) >> 3) * WORD
         if place + size > end:
-            raise self._bad("a far pointer leads beyond its segment")
+            raise self._bad("a far pointer leads beyond its segment", at)
         return (begin, end), place
 
-    def _bad(self, message: str) -> BadPayload:
-        return BadPayload(f"the vote message is damaged: {message}", self._data)
+    def _bad(self, message: str, at: int) -> BadPayload:
+        return BadPayload(f"the vote message is damaged: {message}", self._data, at=at)
 
 
 class Struct:

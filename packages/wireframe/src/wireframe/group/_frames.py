@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
-from wireframe.errors import BadHeader, BadPayload, FrameTooLarge
+from wireframe.errors import BadHeader, BadPayload, FrameError, FrameTooLarge
 from wireframe.group._extension import Extension, decode_extension, encode_extension
 
 if TYPE_CHECKING:
@@ -90,26 +90,31 @@ def decode_frames(frames: Sequence[bytes], /, *, max_size: int = MAX_SIZE) -> Gr
         tag, payload = frames
     elif count == _TIMED:
         tag, payload, last = frames
-        stamp = _stamp_of(last)
+        stamp = _stamp_of(last, len(tag) + len(payload))
     elif count == _EXTENDED:
         tag, payload, last, extra = frames
-        stamp = _stamp_of(last)
-        extension = decode_extension(extra)
+        stamp = _stamp_of(last, len(tag) + len(payload))
+        try:
+            extension = decode_extension(extra)
+        except FrameError as error:
+            error.at += len(tag) + len(payload) + len(last)
+            raise
     else:
         raise BadHeader(f"a message has 2 to 4 frames, not {count}", frames[0] if frames else b"")
     if len(tag) != _TAG_LENGTH or not tag.isascii():
         raise BadHeader(f"a tag is three ASCII characters, not {tag[:32]!r}", tag)
     if len(payload) > max_size:
-        raise FrameTooLarge("payload", len(payload), max_size, payload)
+        raise FrameTooLarge("payload", len(payload), max_size, payload, at=_TAG_LENGTH)
     return GroupMessage(tag, payload, stamp, extension)
 
 
-def _stamp_of(frame: bytes) -> float:
+def _stamp_of(frame: bytes, at: int) -> float:
+    """Read the stamp that begins `at` bytes from the first of the message."""
     if len(frame) != _STAMP.size:
-        raise BadPayload(f"a stamp has 8 bytes, not {len(frame)}", frame)
+        raise BadPayload(f"a stamp has 8 bytes, not {len(frame)}", frame, at=at)
     stamp: float = _STAMP.unpack(frame)[0]
     if not isfinite(stamp):
-        raise BadPayload(f"a stamp is finite, not {stamp}", frame)
+        raise BadPayload(f"a stamp is finite, not {stamp}", frame, at=at)
     return stamp
 
 

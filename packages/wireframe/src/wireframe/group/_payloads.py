@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 _REQUEST: Final = struct.Struct(">I16s")
 #: Term, candidate, vote, voter.
 _BALLOT: Final = struct.Struct(">I16sI16s")
+_VOTE_AT: Final = 20
 #: Term, leader, host, port.
 _LEADER: Final = struct.Struct(">I16s4sI")
+_HOST_AT: Final = 20
 _MAX_PORT: Final = 65535
 #: From here on IPv4 addresses are multicast, reserved or broadcast.
 _FIRST_MULTICAST: Final = 224
@@ -142,7 +144,7 @@ def _ballot(payload: bytes) -> Ballot:
         raise _wrong_length(b"vot", _BALLOT.size, payload)
     term, candidate, vote, voter = _BALLOT.unpack(payload)
     if vote > 1:
-        raise BadPayload(f"a vote is 0 or 1, not {vote}", payload)
+        raise BadPayload(f"a vote is 0 or 1, not {vote}", payload, at=_VOTE_AT)
     return Ballot(term, candidate, vote == 1, voter)
 
 
@@ -152,7 +154,7 @@ def _leader(payload: bytes) -> LeaderNote:
     term, leader, octets, port = _LEADER.unpack(payload)
     host = ".".join(map(str, octets))
     if not _is_endpoint(octets, port):
-        raise BadPayload(f"nobody can be reached at {host}, port {port}", payload)
+        raise BadPayload(f"nobody can be reached at {host}, port {port}", payload, at=_HOST_AT)
     return LeaderNote(term, leader, host, port)
 
 

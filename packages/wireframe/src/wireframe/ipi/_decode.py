@@ -29,6 +29,7 @@ from wireframe.ipi._messages import (
     PosData,
     PosDataBatch,
 )
+from wireframe.ipi._primitives import first_difference
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -159,7 +160,11 @@ class Decoder(StreamDecoder[Event]):
         header = bytes(data[start : start + HEADER_LENGTH])
         name = _NAMES.get(header)
         if name is None or name not in self._accept:
-            raise BadHeader(f"peer sent {header!r}, which is not a header it may send", header)
+            raise BadHeader(
+                f"peer sent {header!r}, which is not a header it may send",
+                header,
+                at=first_difference(header, self._accept),
+            )
         body = _BODIES.get(name)
         if body is not None:
             return body(self, data, start, len(data) - start)
@@ -176,20 +181,21 @@ class Decoder(StreamDecoder[Event]):
         self._needed = HEADER_LENGTH
         self._buffer.skip(size)
 
-    def _check_nat(self, nat: int, systems: int = 1) -> int:
+    def _check_nat(self, nat: int, at: int, systems: int = 1) -> int:
+        """Check an atom count that stands `at` bytes from the first of the frame."""
         if nat < 0 or (self._nat is not None and nat != self._nat):
             wanted = "at least 0" if self._nat is None else str(self._nat)
-            raise BadPayload(f"peer sent atom count {nat}, expected {wanted}", self._excerpt())
+            raise BadPayload(f"peer sent atom count {nat}, expected {wanted}", self._excerpt(), at=at)
         if nat * systems > self._max_nat:
-            raise FrameTooLarge("atom count", nat * systems, self._max_nat, self._excerpt())
+            raise FrameTooLarge("atom count", nat * systems, self._max_nat, self._excerpt(), at=at)
         return nat
 
-    def _check_length(self, length: int, what: str, limit: int, before: int = 0) -> int:
-        """Check a byte string length; `before` counts against the same limit."""
+    def _check_length(self, length: int, at: int, what: str, limit: int, before: int = 0) -> int:
+        """Check a byte string length that stands at `at`; `before` counts against the same limit."""
         if length < 0:
-            raise BadPayload(f"peer sent {what} length {length}", self._excerpt())
+            raise BadPayload(f"peer sent {what} length {length}", self._excerpt(), at=at)
         if before + length > limit:
-            raise FrameTooLarge(f"{what} length", before + length, limit, self._excerpt())
+            raise FrameTooLarge(f"{what} length", before + length, limit, self._excerpt(), at=at)
         return length
 
     def _excerpt(self) -> bytes:
@@ -199,7 +205,7 @@ class Decoder(StreamDecoder[Event]):
         if held < 20:
             return self._ask(20)
         bead, length = _TWO_INTS_AT(data, start + 12)
-        size = 20 + self._check_length(length, "INIT text", self._max_text)
+        size = 20 + self._check_length(length, 16, "INIT text", self._max_text)
         if held < size:
             return self._ask(size)
         event = Init(bead, self._buffer.copy(20, size))
@@ -211,7 +217,7 @@ class Decoder(StreamDecoder[Event]):
             return self._posdata_batch(data, start, held, self._batch_size)
         if held < 160:
             return self._ask(160)
-        size = 160 + VECTOR * self._check_nat(_INT_AT(data, start + 156)[0])
+        size = 160 + VECTOR * self._check_nat(_INT_AT(data, start + 156)[0], 156)
         if held < size:
             return self._ask(size)
         copy = self._buffer.copy
@@ -234,12 +240,12 @@ class Decoder(StreamDecoder[Event]):
         if held < 24:
             return self._ask(24)
         energy, nat = _REAL_AND_INT_AT(data, start + 12)
-        virial_at = 24 + VECTOR * self._check_nat(nat)
+        virial_at = 24 + VECTOR * self._check_nat(nat, 20)
         extra_at = virial_at + MATRIX + 4
         if held < extra_at:
             return self._ask(extra_at)
         length = _INT_AT(data, start + extra_at - 4)[0]
-        size = extra_at + self._check_length(length, "extra", self._max_extra)
+        size = extra_at + self._check_length(length, extra_at - 4, "extra", self._max_extra)
         if held < size:
             return self._ask(size)
         copy = self._buffer.copy
@@ -250,7 +256,7 @@ class Decoder(StreamDecoder[Event]):
     def _posdata_batch(self, data: bytes | bytearray, start: int, held: int, systems: int) -> _Parsed:
         if held < 16:
             return self._ask(16)
-        nat = self._check_nat(_INT_AT(data, start + 12)[0], systems)
+        nat = self._check_nat(_INT_AT(data, start + 12)[0], 12, systems)
         positions_at = 16 + 2 * MATRIX * systems
         size = positions_at + VECTOR * nat * systems
         if held < size:
@@ -265,7 +271,7 @@ class Decoder(StreamDecoder[Event]):
         forces_at = nat_at + 4
         if held < forces_at:
             return self._ask(forces_at)
-        nat = self._check_nat(_INT_AT(data, start + nat_at)[0], systems)
+        nat = self._check_nat(_INT_AT(data, start + nat_at)[0], nat_at, systems)
         virials_at = forces_at + VECTOR * nat * systems
         extras_at = virials_at + MATRIX * systems
         # Where the extras are is remembered from one look to the next, so that
@@ -278,8 +284,8 @@ class Decoder(StreamDecoder[Event]):
             if held < wanted:
                 break
             before = end - extras_at - 4 * len(spans)
-            length = _INT_AT(data, start + end)[0]
-            end = wanted + self._check_length(length, "extra", self._max_extra, before)
+            length = self._check_length(_INT_AT(data, start + end)[0], end, "extra", self._max_extra, before)
+            end = wanted + length
             spans.append((wanted, end))
             wanted = end
         if held < wanted:

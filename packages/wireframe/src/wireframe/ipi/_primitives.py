@@ -17,7 +17,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Final
 
-from wireframe.ipi._messages import MATRIX, REAL
+from wireframe.ipi._messages import HEADER_LENGTH, MATRIX, REAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,3 +91,15 @@ def matrix_of(values: Buffer | Iterable[float], what: str) -> bytes:
     if len(block) != MATRIX:
         raise ValueError(f"{what} must be 9 reals, got {len(block)} bytes")
     return block
+
+
+def first_difference(header: bytes, names: Iterable[bytes]) -> int:
+    """Return how many first bytes of a bad header agree with one of the good ones."""
+    most = 0
+    for name in names:
+        good = name.ljust(HEADER_LENGTH)
+        same = next(
+            (at for at, (one, other) in enumerate(zip(header, good, strict=False)) if one != other), 0
+        )
+        most = max(most, same)
+    return most

@@ -1,0 +1,49 @@
+"""Values and bytes as text short enough for a line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from wireframe.ipi import reals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Characters of the longest excerpt.
+MAX_TEXT: Final = 100
+#: Bytes shown of those that are no text, and vectors of a block.
+MAX_BYTES: Final = 24
+MAX_VECTORS: Final = 2
+
+
+def short(text: str) -> str:
+    """Return a text, cut if it is long, on one line."""
+    safe = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text[: MAX_TEXT + 1])
+    return safe if len(safe) <= MAX_TEXT else safe[: MAX_TEXT - 1] + "…"
+
+
+def short_json(value: Any) -> str:
+    """Return a JSON value as text."""
+    return short(json.dumps(value, ensure_ascii=False))
+
+
+def short_bytes(data: bytes) -> str:
+    """Return bytes as text if they are text, else their first ones as hexadecimal digits."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if text and all(one.isprintable() or one.isspace() for one in text):
+        return short(repr(text))
+    digits = data[:MAX_BYTES].hex(" ", -4)
+    return (digits + " …" if len(data) > MAX_BYTES else digits) or "nothing"
+
+
+def vectors(block: bytes) -> str:
+    """Return the first vectors of a block of float64."""
+    numbers: Sequence[float] = reals(block[: 24 * MAX_VECTORS])
+    shown = " ".join(
+        "({:.6g} {:.6g} {:.6g})".format(*numbers[at : at + 3]) for at in range(0, len(numbers), 3)
+    )
+    return shown + (" …" if len(block) > 24 * MAX_VECTORS else "")
