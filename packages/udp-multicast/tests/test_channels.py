@@ -773,6 +773,7 @@ def test_what_is_not_said_is_lcm_s_default(arguments, place):
         (lambda: ChannelSender("ADC", rate=0), "a rate is more than 0"),
         (lambda: ChannelSender("ADC", max_datagram=10), "max_datagram is"),
         (lambda: ChannelReceiver(max_size=0), "at least 1"),
+        (lambda: ChannelReceiver(interface=LOOPBACK, buffer_size=0), "buffer_size is 1 to 2147483647, not 0"),
         (lambda: ChannelReceiver(max_size=600_000, max_bytes=1 << 20), "half of max_bytes, 524288, must be"),
     ],
 )

@@ -197,6 +197,67 @@ def test_large_messages_are_received_where_they_belong(make_receiver, make_socke
     assert receiver.statistics.datagrams == len(datagrams)
 
 
+def test_large_messages_that_wait_as_a_whole_are_received_where_they_belong(make_receiver, make_socket):
+    """All but two fragments of each from the second on, though the last one of the first came alone."""
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    found = numbers_in_place(receiver)
+    for number in range(5):
+        for data in fragments_of(number, 300_000):
+            sock.send(data)
+        assert receiver.receive().readout == payload_of(number, 300_000)
+        if number == 0:
+            assert found == []
+            sock.send(small(99))  # not large, and not enough to think of anything else
+            with contextlib.suppress(TimeoutError):
+                receiver.receive(0)
+    of_each = len(fragments_of(0, 300_000)) - 3
+    assert sum(entered for entered, _ in found) == 4 * of_each
+
+
+def test_broken_datagrams_are_told_in_their_turn(make_receiver, make_socket):
+    """After the messages before them, though they came in one call."""
+    told = []
+    receiver = make_receiver(on_broken=lambda datagram, _: told.append(datagram.data))
+    sock, other = make_socket(receiver), make_socket(receiver)
+    sock.send(small(0))
+    other.send(b"noise")
+    sock.send(small(1))
+    sock.send(b"more noise")
+    found = []
+    for number in range(2):
+        found.append((receiver.receive().sequence, list(told)))
+        assert receiver.statistics.messages == number + 1
+    assert found == [(0, []), (1, [b"noise"])]
+    with pytest.raises(TimeoutError):
+        receiver.receive(0)
+    assert told == [b"noise", b"more noise"]
+    assert receiver.statistics.foreign == 2
+
+
+def test_strangers_within_a_call_are_left_alone(make_receiver, make_socket, monkeypatch):
+    """They are counted as such and in no other number."""
+    receiver = make_receiver()
+    good, bad = make_socket(receiver), make_socket(receiver)
+    reception = receiver._reception
+    reception._has_sources = True
+    monkeypatch.setattr(
+        type(reception._intake), "is_stranger", lambda _, sender: sender == bad.getsockname(), raising=True
+    )
+    for number in range(4):
+        bad.send(small(number))
+        bad.send(b"noise")
+        good.send(small(number))
+    assert [message.sequence for message in drained(receiver)] == [0, 1, 2, 3]
+    counts = receiver.statistics
+    assert (counts.datagrams, counts.strangers, counts.foreign, list(counts.senders)) == (
+        4,
+        8,
+        0,
+        [good.getsockname()],
+    )
+
+
 def disturbed(seed):
     """Datagrams of several senders, with losses, repetitions, strange order and noise, by sender."""
     source = random.Random(seed)
@@ -640,6 +701,34 @@ def test_fragments_go_in_few_calls(make_receiver, make_sender):
     assert sender.send(payload) == len(payload)
     assert receiver.receive().readout == payload
     assert found == [(_sendmmsg.COUNT, _sendmmsg.COUNT), (71 - _sendmmsg.COUNT, 71 - _sendmmsg.COUNT)]
+
+
+def test_messages_of_all_sizes_and_channels_go_in_volleys(make_receiver, make_sender):
+    """What is kept of the last one is used for its like, and for no other."""
+    receiver = make_receiver()
+    sender = make_sender(receiver)
+    sender._sequence = (1 << 32) - 2
+    found = volleys(sender)
+    likes = [(200_000, "ADC"), (200_000, "ADC"), (200_000, "TDC"), (200_001, "TDC"), (200_000, "ADC")]
+    for number, (size, channel) in enumerate(likes):
+        sender.send(payload_of(number, size), channel=channel)
+        message = receiver.receive()
+        assert message.channel == channel
+        assert message.readout == payload_of(number, size)
+        assert message.sequence == ((1 << 32) - 2 + number) % (1 << 32)
+    assert found == [(4, 4)] * len(likes)
+    assert receiver.statistics.lost == 0
+
+
+def test_a_large_message_that_does_not_fit_the_wire_takes_no_number(make_receiver, make_sender):
+    receiver = make_receiver()
+    sender = make_sender(receiver, max_datagram=100)
+    for payload, channel in ((bytes(10_000_000), "ADC"), (bytes(1000), "C" * 64)):
+        with pytest.raises(ValueError, match="the limit is"):
+            sender.send(payload, channel=channel)
+        assert sender.sequence == 0
+    sender.send(bytes(1000))
+    assert receiver.receive().sequence == 0
 
 
 @pytest.mark.parametrize("what", ["rate", "view", "host", "system"])

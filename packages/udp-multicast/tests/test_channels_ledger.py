@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from udp_multicast.channels import SenderStatistics, _ledger
 from udp_multicast.channels._ledger import ChannelLedger
 from wireframe.datagram import encode_fragments, encode_message, encode_small
-from wireframe.errors import FrameError, FrameTooLarge
+from wireframe.errors import BadHeader, FrameError, FrameTooLarge, TruncatedFrame
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -32,15 +33,25 @@ def fragments(sequence, size=3500, channel="ADC", fill=0):
     return [b"".join(parts) for parts in encode_fragments(sequence, channel, payload, PIECE)]
 
 
+def take(ledger, data, sender=ADDRESS, now=0.0):
+    """The message that a datagram completes, or None."""
+    ready = deque()
+    count, error = ledger.take([(data, sender)], now, ready)
+    assert count == 1
+    if error is not None:
+        raise error
+    return ready.popleft() if ready else None
+
+
 def feed(ledger, datagrams, sender=ADDRESS, now=0.0):
     """All messages that these datagrams make."""
-    found = (ledger.take(data, sender, now) for data in datagrams)
+    found = (take(ledger, data, sender, now) for data in datagrams)
     return [message for message in found if message is not None]
 
 
 def tolerate(ledger, data, sender=ADDRESS, now=0.0):
     try:
-        return ledger.take(data, sender, now)
+        return take(ledger, data, sender, now)
     except FrameError:
         return None
 
@@ -197,7 +208,7 @@ def test_what_is_not_a_message_is_refused_and_counted_once(data, counter):
     ledger = ChannelLedger(max_size=5000)
     feed(ledger, [small(0)])
     with pytest.raises(FrameError):
-        ledger.take(data, ADDRESS, 0.0)
+        take(ledger, data, ADDRESS, 0.0)
     assert len(feed(ledger, [small(1)])) == 1
     statistics = ledger.statistics(0.0)
     assert {"foreign": statistics.foreign, "broken": statistics.broken} == {
@@ -284,7 +295,7 @@ def test_messages_that_the_memory_cannot_hold_are_refused_and_counted():
     sent = [data for number in (1, 2) for data in full_fragments(number, 600_000)]
     for data in sent:
         with pytest.raises(FrameTooLarge, match=r"600000 bytes, in memory \d+, the limit is 524288"):
-            ledger.take(data, ADDRESS, 0.0)
+            take(ledger, data, ADDRESS, 0.0)
     feed(ledger, [small(3)])
     statistics = ledger.statistics(0.0)
     assert statistics.refused == len(sent) == 20
@@ -336,7 +347,97 @@ def test_a_channel_of_the_largest_message_is_allowed_by_default():
     """2^28 bytes are admitted, one more is refused before anything is kept."""
     ledger = ChannelLedger()
     head = struct.pack(">4sIIIHH", b"LC03", 0, 1 << 28, 0, 0, 4100) + b"ADC\0"
-    assert ledger.take(head + pattern(1000), ADDRESS, 0.0) is None
+    assert take(ledger, head + pattern(1000), ADDRESS, 0.0) is None
     assert ledger.held_bytes > 0
     with pytest.raises(FrameError, match="268435457"):
-        ledger.take(struct.pack(">4sIIIHH", b"LC03", 1, (1 << 28) + 1, 0, 0, 4100) + b"ADC\0", ADDRESS, 0.0)
+        take(ledger, struct.pack(">4sIIIHH", b"LC03", 1, (1 << 28) + 1, 0, 0, 4100) + b"ADC\0", ADDRESS, 0.0)
+
+
+# Several datagrams at a time.
+
+
+def all_at_once(ledger, arrived, now, told=()):
+    """Messages of datagrams that come together, and the errors that have to be told."""
+    ready, errors = deque(), []
+    while arrived:
+        count, error = ledger.take(arrived, now, ready, told)
+        assert 1 <= count <= len(arrived)
+        if error is not None:
+            errors.append((count, error))
+        arrived = arrived[count:]
+    return list(ready), errors
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("max_senders", [1, 2, 1024])
+def test_datagrams_together_are_what_they_are_one_by_one(seed, max_senders):
+    """Messages and counts, whoever sent them; also when an account has to go for another in between."""
+    noise = random.Random(seed)
+    streams = []
+    for sender in (ADDRESS, OTHER, ("192.0.2.3", 40000)):
+        stream = [data for n in range(9) for data in noise.choice([[small(n)], fragments(n)])]
+        for _ in range(4):
+            at = noise.randrange(len(stream))
+            stream[at] = noise.choice([b"", b"noise", small(0, channel="OTHER"), stream[at - 1], b"LC03"])
+        streams.append([(data, sender) for data in stream])
+    mixed = []
+    while streams:
+        stream = noise.choice(streams)
+        mixed += stream[: (count := noise.choice([1, 1, 5]))]
+        del stream[:count]
+        streams = [each for each in streams if each]
+    # As the slots have them, some as views.
+    mixed = [(memoryview(data) if noise.random() < 0.1 else data, sender) for data, sender in mixed]
+    one, many = (ChannelLedger(["ADC"], max_senders=max_senders) for _ in range(2))
+    expected, got, now = [], [], 0.0
+    while mixed:
+        some = mixed[: (count := noise.randrange(1, 17))]
+        del mixed[:count]
+        now += noise.choice([0.01, 0.01, 1.5])
+        expected += [message for data, sender in some if (message := tolerate(one, data, sender, now))]
+        got += all_at_once(many, some, now)[0]
+    assert got == expected
+    assert many.statistics(now) == one.statistics(now)
+
+
+def test_what_was_told_of_a_host_does_not_end_the_taking():
+    """One host's error is not another's, nor another error of its own."""
+    ledger = ChannelLedger()
+    told = {(ADDRESS[0], BadHeader)}
+    arrived = [(small(0), ADDRESS), (b"noise", ADDRESS), (small(1), ADDRESS), (b"noise", OTHER)]
+    arrived += [(b"LC03", ADDRESS), (b"noise", ADDRESS), (small(2), ADDRESS)]
+    messages, errors = all_at_once(ledger, arrived, 0.0, told)
+    assert [message.sequence for message in messages] == [0, 1, 2]
+    assert [(count, type(error)) for count, error in errors] == [(4, BadHeader), (1, TruncatedFrame)]
+    statistics = ledger.statistics(0.0)
+    assert (statistics.foreign, statistics.broken, statistics.datagrams) == (3, 1, 7)
+
+
+def test_what_the_memory_cannot_hold_is_told_once_and_counted():
+    ledger = ChannelLedger(max_bytes=1 << 20)
+    arrived = [(data, ADDRESS) for data in full_fragments(0, 600_000)]
+    _, errors = all_at_once(ledger, arrived, 0.0, {(ADDRESS[0], FrameTooLarge)})
+    assert errors == []
+    assert ledger.statistics(0.0).refused == len(arrived) == 10
+
+
+def test_a_message_of_some_length_is_the_last_one_taken():
+    """Those behind it would be in memory at the same time."""
+    ledger, ready = ChannelLedger(), deque()
+    first, second = fragments(0), [memoryview(small(1, bytes(5000)))]
+    arrived = [(data, ADDRESS) for data in (*first, *second, small(2), small(3))]
+    assert ledger.take(arrived, 0.0, ready) == (len(first), None)
+    del arrived[: len(first)]
+    assert ledger.take(arrived, 0.0, ready) == (1, None)
+    assert ledger.take(arrived[1:], 0.0, ready) == (2, None)
+    assert [message.sequence for message in ready] == [0, 1, 2, 3]
+
+
+def test_messages_that_were_not_returned_are_not_counted_wherever_their_accounts_are():
+    ledger, ready = ChannelLedger(max_senders=1), deque()
+    ledger.take([(small(0, b"first"), ADDRESS), (small(0), OTHER), (small(1, b"again"), ADDRESS)], 0.0, ready)
+    statistics = ledger.statistics(0.0, ahead=list(ready))
+    assert (statistics.messages, statistics.bytes, statistics.datagrams) == (0, 0, 0)
+    assert statistics.senders == {ADDRESS: SenderStatistics()}
+    ready.popleft()
+    assert ledger.statistics(0.0, ahead=list(ready)).messages == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,40 @@ def test_a_file_that_exists_is_not_overwritten_unless_told(tmp_path):
     with LogWriter(path, overwrite=True) as log:
         log.write(0, "ADC", b"")
     assert path.read_bytes() == b"".join(encode_event(0, 0, "ADC", b""))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_regular_file_is_refused_by_name(tmp_path, overwrite):
+    """A pipe that nobody reads would be waited for without end, and none can be cut back."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match=r"(not a regular file|File exists): .*fifo"):
+        LogWriter(path, overwrite=overwrite)
+    with pytest.raises(OSError, match=re.escape(f"not a regular file: '{tmp_path}'")):
+        LogWriter(tmp_path, overwrite=True)
+
+
+def test_a_file_that_is_not_safely_on_the_disk_is_told(tmp_path, monkeypatch):
+    """The system says so when it is asked at the end, and only then."""
+
+    def refuse(_descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    log = LogWriter(tmp_path / "log")
+    log.write(0, "ADC", b"hello")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        log.close()
+    assert log._file.closed
+    log.close()
+
+
+def test_a_file_system_that_has_no_safer_place_is_no_error(tmp_path, monkeypatch):
+    def refuse(_descriptor):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert written(tmp_path / "log", EVENTS[:1]).stat().st_size > 0
 
 
 def test_flushed_events_are_whole_in_the_file(tmp_path):

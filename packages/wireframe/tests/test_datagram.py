@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from wireframe import BadHeader, BadPayload, FrameError, FrameTooLarge, TruncatedFrame
 from wireframe.datagram import (
     MAX_DATAGRAM,
+    MAX_SIZE,
     MIN_DATAGRAM,
+    Fault,
     Fragment,
+    FragmentHeads,
     Reassembler,
     Small,
     _encode,
@@ -24,6 +27,7 @@ from wireframe.datagram import (
     encode_fragments,
     encode_message,
     encode_small,
+    examine,
 )
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "lcm.json").read_text(encoding="utf-8"))
@@ -142,6 +146,34 @@ def test_any_message_survives(sequence, channel, payload, max_datagram):
 
 
 # Buffers.
+
+
+@given(
+    st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3),
+    st.text(max_size=15).filter(lambda name: "\0" not in name),
+    st.binary(max_size=1000),
+    st.integers(MIN_DATAGRAM, 500),
+)
+def test_heads_that_are_used_again_are_those_of_fragments(sequences, channel, payload, max_datagram):
+    heads = FragmentHeads(channel, payload, max_datagram)
+    for sequence in sequences:
+        heads.renumber(sequence)
+        datagrams, begin = [], 0
+        for number, (head, share) in enumerate(heads.sizes):
+            start = number * heads.stride
+            datagrams.append(bytes(heads.memory[start : start + head]) + payload[begin : begin + share])
+            begin += share
+        assert datagrams == joined(encode_fragments(sequence, channel, payload, max_datagram))
+
+
+@pytest.mark.parametrize("sequence", [-1, 1 << 32])
+def test_heads_take_no_number_that_does_not_fit(sequence):
+    heads = FragmentHeads("ADC", bytes(300), 120)
+    heads.renumber(7)
+    before = bytes(heads.memory)
+    with pytest.raises(OverflowError):
+        heads.renumber(sequence)
+    assert heads.memory == before
 
 
 def test_payloads_are_not_copied():
@@ -280,6 +312,39 @@ def test_what_is_no_datagram_of_lcm_is_refused_by_type(data, error, make):
         assert caught.value.got == len(data) < caught.value.expected
 
 
+@pytest.mark.parametrize("make", [bytes, memoryview])
+@pytest.mark.parametrize(("data", "error"), BROKEN.values(), ids=BROKEN)
+def test_what_is_wrong_is_known_without_an_error_and_told_in_the_same_words(data, error, make):
+    with pytest.raises(FrameError) as caught:
+        decode(make(data))
+    fault = examine(make(data))
+    assert isinstance(fault, Fault)
+    assert fault.kind is error
+    assert fault.is_foreign == (data[:4] not in (b"LC02", b"LC03"))
+    told = fault.error(make(data), MAX_SIZE)
+    assert (type(told), str(told), vars(told)) == (error, str(caught.value), vars(caught.value))
+    assert type(told.__cause__) is type(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("data", "at"),
+    [
+        (b"XC02", 0),
+        (b"LC02\0\0\0\1" + b"C" * 64, 8),
+        (b"LC02\0\0\0\1AB\xff\0", 10),
+        (fragment(number=0, rest=b"C" * 64 + b"\0"), 20),
+        (fragment(number=0, rest=b"A\xc3\0"), 21),
+        (fragment(number=2), 16),
+        (fragment(size=(1 << 28) + 1), 8),
+        (fragment(size=10, offset=4), 12),
+    ],
+)
+def test_an_error_says_where_it_is(data, at):
+    with pytest.raises(FrameError) as caught:
+        decode(data)
+    assert caught.value.at == at
+
+
 def test_the_longest_channel_is_read_at_the_very_end_of_a_datagram():
     assert decode(b"LC02\0\0\0\1" + b"C" * 63 + b"\0") == Small(1, "C" * 63, b"")
     assert decode(fragment(size=0, number=0, rest=b"C" * 63 + b"\0")).channel == "C" * 63
@@ -322,6 +387,12 @@ def check_only_frame_errors(data):
     """Either a legal event, or a FrameError; the same from any kind of memory."""
     event = outcome(data)
     assert outcome(bytearray(data)) == event
+    examined = examine(data, max_size=1 << 20)
+    if isinstance(examined, Fault):
+        error = examined.error(data, 1 << 20)
+        assert (examined.kind, (type(error), str(error))) == (event[0], event)
+    else:
+        assert examined == event
     if isinstance(event, Small):
         assert joined([encode_small(event.sequence, event.channel, event.payload)]) == [data]
     elif isinstance(event, Fragment):

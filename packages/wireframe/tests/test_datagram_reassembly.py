@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from io import BytesIO
 
 import pytest
 from hypothesis import given
@@ -595,10 +596,20 @@ def test_the_books_charge_more_than_messages_take():
 # Memory that is kept.
 
 
-def test_messages_of_all_sizes_in_the_same_memory_keep_their_bytes():
+def bytes_io(size):
+    return BytesIO(bytes(size))
+
+
+@pytest.fixture(params=[{}, {"make_memory": bytes_io}], ids=["own", "BytesIO"])
+def memory(request):
+    """Where messages are joined."""
+    return request.param
+
+
+def test_messages_of_all_sizes_in_the_same_memory_keep_their_bytes(memory):
     """Longer and shorter ones by turns, mixed up and of several senders: nothing of one is in another."""
     generator = random.Random(3)
-    reassembler = Reassembler(max_bytes=64 << 20)
+    reassembler = Reassembler(max_bytes=64 << 20, **memory)
     sizes = [generator.choice([0, 100, 20_000, 50_000, 400_000, 1 << 20]) for _ in range(60)]
     payloads = [generator.randbytes(size) for size in sizes]
     for start in range(0, len(payloads), 3):
@@ -613,12 +624,12 @@ def test_messages_of_all_sizes_in_the_same_memory_keep_their_bytes():
         assert found == {sequence: payloads[sequence] for sequence in range(start, start + 3)}
 
 
-def test_payloads_may_be_views_of_memory_that_is_reused():
+def test_payloads_may_be_views_of_memory_that_is_reused(memory):
     """Fragments are copied, whether they come in order or wait."""
     payload = random.Random(4).randbytes(100_000)
     datagrams = [b"".join(parts) for parts in encode_fragments(7, "DATA", payload, 30_000)]
     for order in (datagrams, datagrams[::-1]):
-        reassembler, buffer, messages = Reassembler(), bytearray(65535), []
+        reassembler, buffer, messages = Reassembler(**memory), bytearray(65535), []
         for data in order:
             buffer[: len(data)] = data
             one = decode(memoryview(buffer)[: len(data)], copy=False)
@@ -628,29 +639,66 @@ def test_payloads_may_be_views_of_memory_that_is_reused():
         assert messages == [None] * (len(order) - 1) + [Message(7, "DATA", payload)]
 
 
-def test_what_is_kept_for_later_messages_is_bounded():
-    """However many large messages there were at once, an eighth of the limit stays at the most."""
+def test_what_is_lent_to_later_messages_is_bounded(memory):
+    """An eighth of the limit however many arrived at once, and nothing while none is in progress."""
     limit = 16 << 20
-    reassembler = Reassembler(max_bytes=limit, max_bytes_per_sender=limit)
+    reassembler = Reassembler(max_bytes=limit, max_bytes_per_sender=limit, **memory)
+    fragments = [fragments_of(turn, bytes(1_500_000), max_datagram=65507) for turn in range(4)]
     tracemalloc.start()
     try:
-        for turn in range(3):
-            fragments = [fragments_of(turn, bytes(1_500_000), max_datagram=65507) for _ in range(6)]
-            for sender, (*others, _first) in enumerate(fragments):
-                add_all(reassembler, others, sender)
-            for sender, (*_before, last) in enumerate(fragments):
-                assert len(add_all(reassembler, [last], sender)) == 1
-            del fragments, others, _first, _before, last
-            kept = tracemalloc.get_traced_memory()[0]
-            assert 1_500_000 < kept < (limit >> 3) + (200 << 10)
+        for firsts, *others, lasts in [list(zip(*[fragments[turn]] * 6, strict=True)) for turn in range(4)]:
+            for sender, first in enumerate(firsts):
+                assert reassembler.add(sender, first, 0.0) is None
+            lent = tracemalloc.get_traced_memory()[0]
+            # The first messages have earned what the later ones are lent.
+            assert lent < reassembler.held_bytes + (limit >> 3) + (200 << 10)
+            assert (lent > 1_500_000) == (reassembler.complete > 0)
+            for group in (*others, lasts):
+                for sender, one in enumerate(group):
+                    reassembler.add(sender, one, 0.0)
+            assert tracemalloc.get_traced_memory()[0] < 200 << 10
     finally:
         tracemalloc.stop()
+    assert reassembler.complete == 24
 
 
-def test_kept_memory_is_lent_to_no_more_messages_than_it_was_earned_by():
+@pytest.mark.parametrize("earned", [0, 1])
+def test_a_message_is_handed_out_in_the_memory_it_was_joined_in(earned):
+    """If that can be: the first one in memory that grew by an eighth at most, the next one in its own."""
+    size = 4 << 20
+    reassembler = Reassembler(max_bytes=1 << 30, max_bytes_per_sender=1 << 29, make_memory=bytes_io)
+    for sequence in range(earned):
+        add_all(reassembler, fragments_of(sequence, bytes(size), max_datagram=65507))
+    fragments = fragments_of(earned, random.Random(5).randbytes(size), max_datagram=65507)
+    tracemalloc.start()
+    try:
+        (message,) = add_all(reassembler, fragments)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert type(message.payload) is bytes
+    assert message.payload == random.Random(5).randbytes(size)
+    assert kept < size + (200 << 10)
+    assert peak < size + (size >> 3) + (200 << 10)
+
+
+def test_memory_that_was_made_for_a_mere_announcement_is_not_made_again(memory):
+    """Whoever gives up messages by the thousand makes nobody work for them."""
+    reassembler = Reassembler(max_messages_per_sender=1, **memory)
+    add_all(reassembler, fragments_of(0, bytes(1_000_000), max_datagram=65507))
+    spares, made = reassembler._holdings._spares, set()
+    for sequence in range(100):
+        reassembler.add(MALLORY, Fragment(sequence, 1 << 20, 0, 0, 20, "A", b"x"), 0.0)
+        (partial,) = reassembler._holdings.partials.values()
+        made.add(id(partial.buffer))
+    assert len(made) == 1
+    assert spares._total == 1_000_000
+
+
+def test_kept_memory_is_lent_to_no_more_messages_than_it_was_earned_by(memory):
     """Announcements get it, for a byte each, and whoever earns it next leaves no more in its place."""
     limit = 16 << 20
-    reassembler = Reassembler(max_bytes=limit, max_bytes_per_sender=limit)
+    reassembler = Reassembler(max_bytes=limit, max_bytes_per_sender=limit, **memory)
     tracemalloc.start()
     try:
         for sequence in range(100):
@@ -663,8 +711,8 @@ def test_kept_memory_is_lent_to_no_more_messages_than_it_was_earned_by():
     assert size < reassembler.held_bytes + (limit >> 3) + (200 << 10)
 
 
-def test_small_messages_neither_take_nor_leave_kept_memory():
-    reassembler = Reassembler()
+def test_small_messages_neither_take_nor_leave_kept_memory(memory):
+    reassembler = Reassembler(**memory)
     add_all(reassembler, fragments_of(0, bytes(200_000), max_datagram=65507))
     tracemalloc.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING, Final, Self
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Bytes that are kept back before they are written.
 _CHUNK: Final = 1 << 20
+#: How a file system says that it has nothing to do for `fsync`.
+_NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP})
 
 
 class LogWriter:
@@ -48,10 +51,14 @@ class LogWriter:
     FileExistsError
         The file exists, and `overwrite` is not set.
     OSError
-        The file cannot be written.
+        The file cannot be written, or is not a regular one: a pipe, a device or
+        a folder.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        if overwrite and path.exists() and not path.is_file():
+            # A pipe without a reader would be waited for, without end.
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         # Without a buffer of its own: what is in the file is known exactly.
         self._file = path.open("wb" if overwrite else "xb", buffering=0)
         self._waiting: list[Buffer] = []
@@ -116,14 +123,17 @@ class LogWriter:
         Raises
         ------
         OSError
-            It could not be written; the file is closed.
+            It could not be written, or not to the disk; the file is closed.
         """
         if self._file.closed:
             return
         try:
             self.flush()
-            with contextlib.suppress(OSError):  # pipes and the like have no disk
+            try:
                 os.fsync(self._file.fileno())
+            except OSError as error:
+                if error.errno not in _NO_SYNC:
+                    raise
         finally:
             self._file.close()
 

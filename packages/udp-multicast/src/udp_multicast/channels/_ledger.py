@@ -5,84 +5,47 @@ repeated fragment, or in the message it is of. A message is in the account of it
 sender, as itself or as a duplicate, when it is whole, so one that misses a fragment
 is a number that never arrived: lost, like one that was dropped altogether.
 
-Senders are what their source addresses say, and anybody can make those up, so
-the number of accounts is bounded; the sender that was silent for longest goes
-first, and its counts stay in the sums.
+Datagrams come several at a time, of any senders, good and bad ones mixed, and
+are judged in one go: a sender beside another costs it nothing but its turn.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
+from udp_multicast.channels._accounts import MAX_SENDERS, Accounts
 from udp_multicast.channels._message import ChannelMessage
-from udp_multicast.channels._statistics import ChannelStatistics, SenderStatistics
+from udp_multicast.channels._statistics import ChannelStatistics
 from wireframe.datagram import (
-    FRAGMENT_MAGIC,
     FULL_FRAGMENT,
     MAX_SIZE,
-    SMALL_MAGIC,
     Arrival,
+    Fault,
     Fragment,
     Message,
     Reassembler,
-    SequenceCounter,
     decode,
+    examine,
     largest_cost,
     split_small,
 )
 from wireframe.errors import FrameError, FrameTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections import deque
+    from collections.abc import Collection, Iterable, Sequence
 
-    from udp_multicast.channels._message import Address
-    from wireframe.datagram import Event
+    from udp_multicast.channels._accounts import Account
+    from udp_multicast.channels._message import Address, Arrived
+    from udp_multicast.channels._statistics import SenderStatistics
+    from wireframe.datagram import Small
 
-#: Senders with an account at the same time.
-MAX_SENDERS: Final = 1024
-#: Seconds of silence after which a number that does not advance means that
-#: the sender began anew. No network keeps a datagram that long.
-RESTART_AFTER_S: Final = 1.0
-
-_NUMBERS: Final = 1 << 32
+# Bound once: looking up a member of an Enum costs as much as the rest of a datagram.
 _NEXT: Final = Arrival.NEXT
 _DUPLICATE: Final = Arrival.DUPLICATE
 _RESTART: Final = Arrival.RESTART
-_MAGICS: Final = (SMALL_MAGIC, FRAGMENT_MAGIC)
-
-
-class _Account:
-    """What is known of one sender."""
-
-    __slots__ = ("bytes", "counter", "heard", "last", "messages", "quiet", "time")
-
-    def __init__(self, now: float) -> None:
-        self.counter = SequenceCounter(restart_after_s=RESTART_AFTER_S)
-        self.messages = 0
-        self.bytes = 0
-        #: Number of the last message, -1 before the first.
-        self.last = -1
-        self.heard = now
-        # A large message takes its time, and that is not silence: the counter
-        # is told a time of its own, in which only the longest pause between
-        # datagrams passes from one message to the next.
-        self.quiet = 0.0
-        self.time = 0.0
-
-    def statistics(self, now: float) -> SenderStatistics:
-        counter = self.counter
-        return SenderStatistics(
-            messages=self.messages,
-            bytes=self.bytes,
-            lost=counter.lost,
-            gaps=counter.gaps,
-            late=counter.late,
-            duplicates=counter.duplicates,
-            restarts=counter.restarts,
-            silent_s=max(0.0, now - self.heard),
-        )
 
 
 class ChannelLedger:
@@ -122,8 +85,6 @@ class ChannelLedger:
         max_bytes: int | None = None,
         max_senders: int = MAX_SENDERS,
     ) -> None:
-        if max_senders < 1:
-            raise ValueError(f"max_senders must be at least 1, not {max_senders}")
         per_sender = None if max_bytes is None else max(1, max_bytes // 2)
         self._per_sender = per_sender or 0
         if max_size is None:
@@ -133,99 +94,128 @@ class ChannelLedger:
                 f"half of max_bytes, {per_sender}, must be at least {least} for messages of {max_size}"
             )
         self._reassembler = Reassembler(
-            max_size, max_bytes=max_bytes, max_bytes_per_sender=per_sender, max_age_s=max_age_s
+            max_size,
+            max_bytes=max_bytes,
+            max_bytes_per_sender=per_sender,
+            max_age_s=max_age_s,
+            make_memory=_make_memory,
         )
+        self._accounts = Accounts(max_senders, self._reassembler.forget)
+        self._no_memory = Fault(FrameTooLarge, self._too_large)
         self._channels = None if channels is None else frozenset(channels)
         self._max_size = max_size
-        self._max_senders = max_senders
-        #: By address, the last one heard at the end.
-        self._accounts: OrderedDict[Address, _Account] = OrderedDict()
-        self._latest: Address | None = None
-        self._forgotten = 0
-        self._past = SenderStatistics()
         self.datagrams = 0
         self.foreign = 0
         self.broken = 0
         self.ignored = 0
         self.unreadable = 0
 
-    def take(self, data: bytes | memoryview, sender: Address, now: float) -> ChannelMessage[bytes] | None:
-        """Take a datagram; return its message if it completes one that is wanted.
+    def take(
+        self,
+        arrived: Iterable[Arrived],
+        now: float,
+        ready: deque[ChannelMessage[bytes]],
+        told: Collection[tuple[str, type[Exception]]] = (),
+    ) -> tuple[int, FrameError | None]:
+        """Take datagrams, in order; return how many, and what is wrong with the last of these.
 
-        Nothing of `data` is kept: its memory may be reused.
+        That may be fewer than there are: a datagram that has to be told about is the last
+        one, and so is one that makes a message of some length, which is better
+        returned before there is memory for another one.
 
-        Raises
-        ------
-        FrameError
-            It is not LCM's, or breaks its rules or our limits, that of memory
-            included. It is counted; the next one may be good.
+        Parameters
+        ----------
+        arrived : iterable of bytes or memoryview, and address
+            Datagrams and their senders. Nothing of them is kept: their memory may
+            be reused.
+        now : float
+            When they came.
+        ready : deque
+            Messages that are whole and wanted are added to it.
+        told : collection of str and type
+            Hosts, and errors of theirs, that are only counted.
+
+        Returns
+        -------
+        count : int
+            How many were taken.
+        error : FrameError or None
+            Why the last of them, which is counted, is not LCM's, or breaks its rules
+            or our limits, that of memory included. The next one may be good.
         """
-        self.datagrams += 1
-        small = split_small(data, self._max_size) if type(data) is bytes else None
-        if small is not None:
-            return self._count(self._account(sender, now), sender, *small)
-        event = self._decode(data)
-        account = self._account(sender, now)
-        whole = self._join(event, account, sender, now) if isinstance(event, Fragment) else event
-        if whole is None:
-            return None
-        return self._count(account, sender, whole.sequence, whole.channel, whole.payload)
-
-    def take_ahead(self, datagrams: list[bytes], sender: Address, now: float) -> list[ChannelMessage[bytes]]:
-        """Take datagrams as `take` would, as long as each is a message in order that is wanted.
-
-        Nothing is counted by this but the messages that are returned.
-        """
-        messages: list[ChannelMessage[bytes]] = []
-        account = self._account(sender, now)
-        counter, channels, size = account.counter, self._channels, 0
-        account.time += account.quiet
-        account.quiet = 0.0
-        for data in datagrams:
-            small = split_small(data, self._max_size)
-            if small is None:
-                break
-            sequence, channel, payload = small
-            if sequence != counter.next or not (channels is None or channel in channels):
-                break
-            counter.update(sequence, account.time)
-            account.last = sequence
-            size += len(payload)
-            messages.append(ChannelMessage(channel, payload, sequence, sender))
-        account.messages += len(messages)
-        account.bytes += size
-        self.datagrams += len(messages)
-        return messages
-
-    def _count(
-        self, account: _Account, sender: Address, sequence: int, channel: str, payload: bytes
-    ) -> ChannelMessage[bytes] | None:
-        """Count a whole message; return it if it is wanted, and no duplicate."""
-        account.time += account.quiet
-        account.quiet = 0.0
-        arrival = account.counter.update(sequence, account.time)
-        if arrival is not _NEXT:
-            if arrival is _DUPLICATE:
-                return None
-            if arrival is _RESTART:
-                self._reassembler.forget(sender)
-        account.last = sequence
-        account.messages += 1
-        account.bytes += len(payload)
-        if self._channels is not None and channel not in self._channels:
-            self.ignored += 1
-            return None
-        return ChannelMessage(channel, payload, sequence, sender)
-
-    def _decode(self, data: bytes | memoryview) -> Event:
-        try:
-            return decode(data, max_size=self._max_size, copy=False)
-        except FrameError:
-            if data[:4] in _MAGICS:
-                self.broken += 1
+        max_size, channels = self._max_size, self._channels
+        error: FrameError | None = None
+        latest: Address | None = None
+        account: Account | None = None
+        count = 0
+        for data, sender in arrived:
+            count += 1
+            # A quick look first: most are small messages.
+            if type(data) is bytes and (small := split_small(data, max_size)) is not None:
+                sequence, channel, payload = small
+                is_short = True
             else:
-                self.foreign += 1
-            raise
+                found: Small | Message | Fault | None
+                event = examine(data, max_size=max_size, copy=False)
+                if type(event) is Fault:
+                    found = event
+                    if event.is_foreign:
+                        self.foreign += 1
+                    else:
+                        self.broken += 1
+                elif isinstance(event, Fragment):
+                    found = self._join(event, sender, now)
+                    latest = None  # the account of another one was opened, perhaps in its place
+                    if found is None:
+                        continue
+                else:
+                    found = event
+                if type(found) is Fault:
+                    if (sender[0], found.kind) in told:
+                        continue
+                    error = found.error(data, max_size)
+                    break
+                sequence, channel, payload = found.sequence, found.channel, found.payload
+                is_short = False
+            if account is None or sender is not latest:
+                account, latest = self._accounts.hear(sender, now), sender
+            account.time += account.quiet
+            account.quiet = 0.0
+            arrival = account.counter.update(sequence, account.time)
+            if arrival is not _NEXT:
+                if arrival is _DUPLICATE:
+                    continue
+                if arrival is _RESTART:
+                    self._reassembler.forget(sender)
+            account.last = sequence
+            account.messages += 1
+            account.bytes += len(payload)
+            if channels is None or channel in channels:
+                ready.append(ChannelMessage(channel, payload, sequence, sender))
+            else:
+                self.ignored += 1
+            if not is_short:
+                break
+        self.datagrams += count
+        return count, error
+
+    def _join(self, fragment: Fragment, sender: Address, now: float) -> Message | Fault | None:
+        account, reassembler = self._accounts.hear(sender, now), self._reassembler
+        if account.began_anew(fragment.sequence):
+            # Maybe with a message that looks like an old one.
+            reassembler.forget(sender)
+            account.last = -1
+        refused = reassembler.refused
+        whole = reassembler.add(sender, fragment, now)
+        return whole if reassembler.refused == refused else self._no_memory
+
+    def _too_large(self, head: bytes, _: int, max_size: int) -> FrameError:
+        """Say why a fragment was refused."""
+        fragment = decode(head, max_size=max_size)
+        if type(fragment) is not Fragment:
+            raise TypeError("only fragments are refused for want of memory")
+        cost = largest_cost(fragment.size, fragment.count)
+        return FrameTooLarge(f"a message of {fragment.size} bytes, in memory", cost, self._per_sender)
 
     def room(self, most: int) -> memoryview | None:
         """Return where the payloads of the next fragments belong; see `Reassembler.room`."""
@@ -233,34 +223,35 @@ class ChannelLedger:
 
     def enter(self, heads: Sequence[bytes], sender: Address, now: float) -> int:
         """Take the fragments that are in `room` already; return how many; see `Reassembler.enter`."""
-        account = self._accounts.get(sender)
         # After a silence it may have begun anew: `take` knows what that means.
-        if account is None or now - account.heard >= RESTART_AFTER_S:
+        if self._accounts.is_silent(sender, now):
             return 0
         entered = self._reassembler.enter(sender, heads, now)
         if entered:
             self.datagrams += entered
-            self._account(sender, now)
+            self._accounts.hear(sender, now)
         return entered
 
     def statistics(
         self,
         now: float,
         *,
-        ahead: Collection[ChannelMessage[bytes]] = (),
+        ahead: Sequence[ChannelMessage[bytes]] = (),
         strangers: int = 0,
         kernel_drops: int | None = None,
         granted_buffer: int = 0,
     ) -> ChannelStatistics:
         """Return all counts as they are now, with those of the socket and without messages in `ahead`."""
         self._reassembler.expire(now)
-        senders = {address: account.statistics(now) for address, account in self._accounts.items()}
-        for message in ahead:
-            one = senders[message.sender]
-            senders[message.sender] = replace(
-                one, messages=one.messages - 1, bytes=one.bytes - len(message.readout)
-            )
-        every = [self._past, *senders.values()]
+        senders, past = self._accounts.statistics(now), self._accounts.past
+        # The last ones first: those before may be of an account that was closed.
+        for message in reversed(ahead):
+            one = senders.get(message.sender)
+            if one is not None and one.messages:
+                senders[message.sender] = _without(one, message)
+            else:
+                past = _without(past, message)
+        every = [past, *senders.values()]
         return ChannelStatistics(
             datagrams=self.datagrams - len(ahead),
             foreign=self.foreign,
@@ -280,7 +271,7 @@ class ChannelLedger:
             duplicates=sum(one.duplicates for one in every),
             restarts=sum(one.restarts for one in every),
             senders=senders,
-            forgotten=self._forgotten,
+            forgotten=self._accounts.forgotten,
             kernel_drops=kernel_drops,
             granted_buffer=granted_buffer,
         )
@@ -290,51 +281,10 @@ class ChannelLedger:
         """Bytes held for messages in progress."""
         return self._reassembler.held_bytes
 
-    def _account(self, sender: Address, now: float) -> _Account:
-        """Return the account of a sender that was heard now."""
-        account = self._accounts.get(sender)
-        if account is None:
-            if len(self._accounts) >= self._max_senders:
-                self._forget_one(now)
-            account = self._accounts[sender] = _Account(now)
-            self._latest = sender
-            return account
-        if sender != self._latest:
-            self._accounts.move_to_end(sender)
-            self._latest = sender
-        quiet = now - account.heard
-        if quiet > account.quiet:
-            account.quiet = quiet
-        account.heard = now
-        return account
 
-    def _join(self, fragment: Fragment, account: _Account, sender: Address, now: float) -> Message | None:
-        if account.quiet >= RESTART_AFTER_S and not _is_ahead(fragment.sequence, account.last):
-            # It began anew, maybe with a message that looks like an old one.
-            self._reassembler.forget(sender)
-            account.last = -1
-        refused = self._reassembler.refused
-        whole = self._reassembler.add(sender, fragment, now)
-        if self._reassembler.refused != refused:
-            cost = largest_cost(fragment.size, fragment.count)
-            raise FrameTooLarge(f"a message of {fragment.size} bytes, in memory", cost, self._per_sender)
-        return whole
-
-    def _forget_one(self, now: float) -> None:
-        """Close the account that was silent for longest; its counts stay in the sums."""
-        address, account = self._accounts.popitem(last=False)
-        self._reassembler.forget(address)
-        one, past = account.statistics(now), self._past
-        self._forgotten += 1
-        self._past = SenderStatistics(
-            messages=past.messages + one.messages,
-            bytes=past.bytes + one.bytes,
-            lost=past.lost + one.lost,
-            gaps=past.gaps + one.gaps,
-            late=past.late + one.late,
-            duplicates=past.duplicates + one.duplicates,
-            restarts=past.restarts + one.restarts,
-        )
+def _make_memory(size: int) -> BytesIO:
+    # It takes bytes that nobody else has over, and gives them away again, without a copy.
+    return BytesIO(bytes(size))
 
 
 def least_cost(size: int) -> int:
@@ -343,6 +293,5 @@ def least_cost(size: int) -> int:
     return largest_cost(size, size // FULL_FRAGMENT + 1)
 
 
-def _is_ahead(number: int, last: int) -> bool:
-    """Say whether a number follows `last`, by less than half of all numbers."""
-    return last < 0 or 0 < (number - last) % _NUMBERS < _NUMBERS >> 1
+def _without(counts: SenderStatistics, message: ChannelMessage[bytes]) -> SenderStatistics:
+    return replace(counts, messages=counts.messages - 1, bytes=counts.bytes - len(message.readout))

@@ -9,6 +9,8 @@ ReadoutT = TypeVar("ReadoutT")
 
 #: Source address of a datagram: host and port, and for IPv6 flow and scope.
 Address: TypeAlias = tuple[Any, ...]
+#: A datagram and who sent it. A view is good until the next ones are fetched.
+Arrived: TypeAlias = tuple[bytes | memoryview, Address]
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from udp_multicast import _options
 from udp_multicast._batch import BatchSender, runs
+from wireframe.datagram import encode_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,22 +120,31 @@ class Outlet:
             if sent > self._whole:
                 self.sender._warn(sent)
 
-    def send_fragments(self, datagrams: Sequence[Parts], payload: bytes) -> None:
-        """Send the datagrams of one message, as few calls as the system allows.
+    def send_fragments(self, sequence: int, channel: str, payload: bytes, max_datagram: int) -> None:
+        """Send a message in fragments, in as few calls as the system allows.
+
+        Parameters
+        ----------
+        sequence, channel, payload, max_datagram : int, str, bytes, int
+            As for `wireframe.datagram.encode_fragments`; the payload is longer than
+            one datagram.
 
         Raises
         ------
+        ValueError, TypeError
+            The message does not fit the wire; nothing was sent.
         OSError
             As `MulticastSender.send_parts`.
         """
-        sent = 0
+        missing: int | None = None
         if self._is_connected and self._volley is not None:
-            largest = sum(map(len, datagrams[0]))
-            if largest > self._whole:
-                self.sender._warn(largest)
-            sent = self._volley.send(self.sender.fileno(), datagrams, payload)
-        for parts in datagrams[sent:]:
-            self.send_parts(parts)
+            if max_datagram > self._whole:
+                self.sender._warn(max_datagram)
+            missing = self._volley.send(self.sender.fileno(), sequence, channel, payload, max_datagram)
+        if missing != 0:
+            datagrams = encode_fragments(sequence, channel, payload, max_datagram)
+            for parts in datagrams if missing is None else datagrams[-missing:]:
+                self.send_parts(parts)
 
     def send_many(self, datagrams: Sequence[bytes]) -> None:
         """Send datagrams, several in a call where they have the same size.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from udp_multicast._reception import MANY
-from udp_multicast.channels._ledger import MAX_SENDERS, ChannelLedger
+from udp_multicast.channels._accounts import MAX_SENDERS
+from udp_multicast.channels._ledger import ChannelLedger
 from udp_multicast.channels._message import ChannelMessage, ReadoutT
 from udp_multicast.channels._place import resolve
 from udp_multicast.channels._reception import ChannelReception
@@ -174,7 +175,7 @@ class ChannelReceiver(Generic[ReadoutT]):
             place.port,
             interface=interface,
             timeout=timeout,
-            buffer_size=buffer_size or place.buffer_size or DEFAULT_BUFFER_SIZE,
+            buffer_size=(place.buffer_size or DEFAULT_BUFFER_SIZE) if buffer_size is None else buffer_size,
             **settings,
         )
         self._reception = ChannelReception(

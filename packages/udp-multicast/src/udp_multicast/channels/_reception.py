@@ -17,7 +17,6 @@ from udp_multicast._intake import Datagram
 from udp_multicast._quiet_log import MAX_CAUSES, QuietLogger
 from udp_multicast.channels._slots import open_slots
 from udp_multicast.errors import ReceiverClosed
-from wireframe.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
 
     from udp_multicast._inlet import Inlet
     from udp_multicast.channels._ledger import ChannelLedger
-    from udp_multicast.channels._message import Address, ChannelMessage
+    from udp_multicast.channels._message import Address, Arrived, ChannelMessage
     from udp_multicast.channels._statistics import ChannelStatistics
     from udp_multicast.receiver import MulticastReceiver
+    from wireframe.errors import FrameError
 
 #: Datagrams that are still read after the deadline, if they are here already:
 #: a message may be complete, but a flood must not hold the caller for ever.
@@ -84,8 +84,12 @@ class ChannelReception:
         #: Host and kind of error that are only counted from now on, so that a
         #: broken datagram costs no more than a message.
         self._told: set[tuple[str, type[Exception]]] = set()
-        #: Messages that came in one call with one that was returned.
+        #: Datagrams that were fetched and not judged yet.
+        self._arrived: list[Arrived] = []
+        #: Messages that were judged and not returned yet.
         self._ready: deque[ChannelMessage[Any]] = deque()
+        #: What has to be told about when these are returned.
+        self._refused: tuple[Datagram, FrameError] | None = None
         #: Messages before one that raised an error.
         self._collected: list[ChannelMessage[Any]] = []
         # Guards the ledger: statistics may be asked for by other threads.
@@ -164,13 +168,16 @@ class ChannelReception:
             Datagrams without a message that are taken after the deadline.
         """
         inlet = self.inlet
-        while self._ready and not inlet.is_closing:
-            message = self._pop()
-            if message is not None and (message := self._readable(message)) is not None:
-                return message
         while True:
+            while self._ready and not inlet.is_closing:
+                message = self._pop()
+                if message is not None and (message := self._readable(message)) is not None:
+                    return message
+            if self._refused is not None and not inlet.is_closing:
+                refused, self._refused = self._refused, None
+                self._refuse(*refused)
             try:
-                taken = self._slots.take(flags)
+                arrived = self._arrived or self._fetch(flags)
             except BlockingIOError:
                 deadline = inlet.await_datagram(deadline)
                 continue
@@ -180,26 +187,29 @@ class ChannelReception:
             if inlet.is_closing:
                 inlet.raise_closed()
             now = time.monotonic()
-            if taken is not None:
-                data, sender = taken
-                if self._has_sources and self._intake.is_stranger(sender):
-                    self._intake.strangers += 1
-                else:
-                    message = self._judge(data, sender, now)
-                    if message is not None:
-                        ahead = self._slots.ahead(sender)
-                        if ahead:
-                            with self._lock:
-                                messages = self._ledger.take_ahead(ahead, sender, now)
-                                self._ready.extend(messages)
-                            self._slots.skip(len(messages))
-                        return message
+            with self._lock:
+                count, error = self._ledger.take(arrived, now, self._ready, self._told)
+            if error is not None:
+                data, sender = arrived[count - 1]
+                self._refused = Datagram(bytes(data), sender), error
+            self._arrived = arrived[count:]
+            if self._ready:
+                continue
             if deadline is None:
                 deadline = inlet.deadline()
             if now >= deadline:
-                grace -= 1
-                if not grace:
+                grace -= max(1, count)
+                if grace <= 0:
                     raise TimeoutError(errno.ETIMEDOUT, "no message in time")
+
+    def _fetch(self, flags: int) -> list[Arrived]:
+        """Return the next datagrams, but those of strangers."""
+        arrived = self._slots.fetch(flags)
+        if not self._has_sources:
+            return arrived
+        known = [each for each in arrived if not self._intake.is_stranger(each[1])]
+        self._intake.strangers += len(arrived) - len(known)
+        return known
 
     def _pop(self) -> ChannelMessage[Any] | None:
         """Return a message that is ready; None if another thread, which needs no turn for it, was quicker."""
@@ -217,19 +227,6 @@ class ChannelReception:
         """Take those that are in `room`; return how many."""
         with self._lock:
             return self._ledger.enter(heads, sender, time.monotonic())
-
-    def _judge(
-        self, data: bytes | memoryview, sender: tuple[Any, ...], now: float
-    ) -> ChannelMessage[Any] | None:
-        """Return the message that a datagram completes, if it does and is wanted."""
-        try:
-            with self._lock:
-                message = self._ledger.take(data, sender, now)
-        except FrameError as error:
-            if (sender[0], type(error)) not in self._told:
-                self._refuse(Datagram(bytes(data), sender), error)
-            return None
-        return None if message is None else self._readable(message)
 
     def _readable(self, message: ChannelMessage[Any]) -> ChannelMessage[Any] | None:
         """Return a message with its readout, unless that is refused."""

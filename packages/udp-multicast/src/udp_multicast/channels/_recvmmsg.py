@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import struct
-from collections import deque
+from array import array
 from typing import TYPE_CHECKING, Final
 
 from udp_multicast._inlet import BUFFER_SIZE
@@ -23,7 +23,7 @@ from wireframe.datagram import FULL_FRAGMENT, MAX_DATAGRAM
 
 if TYPE_CHECKING:
     from udp_multicast._inlet import Inlet
-    from udp_multicast.channels._message import Address
+    from udp_multicast.channels._message import Address, Arrived
     from udp_multicast.channels._mmsg import Call
     from udp_multicast.channels._slots import Assembly
 
@@ -39,6 +39,8 @@ _HEAD: Final = MAX_DATAGRAM - FULL_FRAGMENT
 _LAST_AND_FIRST: Final = 2
 #: Senders whose address is remembered as it is shown.
 _MAX_KNOWN: Final = 256
+#: An address.
+_WORD: Final = "L"
 #: Wait for the first datagram only.
 _MSG_WAITFORONE: Final = 0x10000
 
@@ -103,64 +105,36 @@ class ManySlots:
         self._begin = ctypes.addressof(self._headers)
         words = memoryview(self._headers).cast("B").cast("I")
         self._sizes = words[Header.size.offset // 4 :: ctypes.sizeof(Header) // 4]
-        #: Where the place of the first expected fragment is, by how many are expected.
-        self._aimed = [0] * (COUNT + 1)
+        #: Where the payloads of expected fragments belong.
+        self._places = memoryview(self._pieces).cast("B").cast(_WORD)[2 : 4 * COUNT : 4]
         #: Senders by the bytes in which the system names them.
         self._known: dict[bytes, Address] = {}
         #: These bytes, one after the other, for the slots that `_senders` tells of.
         self._named = b""
         self._senders: list[Address] = []
-        self._lengths: list[int] = []
-        self._count = self._next = 0
         #: Whether full fragments came lately.
         self._is_large = False
-        #: Datagrams that were not what was expected.
-        self._others: deque[tuple[bytes, Address]] = deque()
 
-    def take(self, flags: int, /) -> tuple[bytes | memoryview, Address] | None:
-        """Return the next datagram, see `Slots`."""
-        slot = self._next
-        if slot >= self._count or self._others:
-            if not self._others:
-                self._fill(flags)
-            if self._others:
-                return self._others.popleft()
-            if not self._count:
-                return None
-            slot = 0
-        self._next = slot + 1
-        size = self._lengths[slot]
-        data = self._slots[slot][:size]
-        return bytes(data) if size <= COPIED else data, self._senders[slot]
-
-    def ahead(self, sender: Address, /) -> list[bytes]:
+    def fetch(self, flags: int, /) -> list[Arrived]:
         """Return the next datagrams, see `Slots`."""
-        start, stop = self._next, self._count
-        sizes = self._lengths[start:stop]
-        if not sizes or self._others or max(sizes) > COPIED:
-            return []
-        if self._senders[start:stop].count(sender) < len(sizes):
-            return []
-        return [bytes(slot[:size]) for slot, size in zip(self._slots[start:stop], sizes, strict=True)]
-
-    def skip(self, count: int, /) -> None:
-        """Go on behind so many of them."""
-        self._next += count
-
-    def _fill(self, flags: int) -> None:
-        """Fetch what is there."""
-        # Should it fail, there is nothing left of the last time.
-        self._count = self._next = 0
         room = self._assembly.room(self._most_expected)
         if room is None:
-            count = self._fetch(COUNT, _LAST_AND_FIRST if self._is_large else COUNT, flags)
-        else:
-            expected = len(room) // FULL_FRAGMENT
-            self._aim(room, expected)
-            count = self._fetch(COUNT - expected, expected + _LAST_AND_FIRST, flags) - expected
-            self._sort(room, expected + min(count, 0))
-            if count <= 0:
-                return
+            most = _LAST_AND_FIRST if self._is_large else COUNT
+            arrived = self._filled(self._fetch(COUNT, most, flags))
+            if any(len(data) == MAX_DATAGRAM for data, _ in arrived):
+                self._is_large = True
+            elif len(arrived) == most:  # if it is less, more of a large message may follow
+                self._is_large = False
+            return arrived
+        self._is_large = True
+        expected = len(room) // FULL_FRAGMENT
+        self._aim(room, expected)
+        count = self._fetch(COUNT - expected, expected + _LAST_AND_FIRST, flags) - expected
+        arrived = self._sort(room, expected + min(count, 0))
+        return arrived + self._filled(count) if count > 0 else arrived
+
+    def _filled(self, count: int) -> list[Arrived]:
+        """Return the datagrams in so many slots."""
         size = self._name_size
         named = bytes(self._names[COUNT * size : (COUNT + count) * size])
         # Mostly they are the same ones as before.
@@ -169,9 +143,11 @@ class ManySlots:
             self._senders = [
                 self._sender(named[start : start + size]) for start in range(0, len(named), size)
             ]
-        self._lengths = self._sizes[COUNT : COUNT + count].tolist()
-        self._is_large = room is not None or self._lengths[-1] == MAX_DATAGRAM
-        self._count = count
+        lengths = self._sizes[COUNT : COUNT + count].tolist()
+        return [
+            (bytes(slot[:length]) if length <= COPIED else slot[:length], sender)
+            for slot, length, sender in zip(self._slots, lengths, self._senders, strict=False)
+        ]
 
     def _fetch(self, first: int, most: int, flags: int) -> int:
         """Have the system fill this many headers, or fewer; return how many."""
@@ -185,33 +161,30 @@ class ManySlots:
 
     def _aim(self, room: memoryview, expected: int) -> None:
         """Let the last headers of their kind point to where these fragments belong."""
-        place = address_of(room)
-        if self._aimed[expected] != place:
-            # Others share these headers.
-            self._aimed = [0] * (COUNT + 1)
-            self._aimed[expected] = place
-            for header in range(COUNT - expected, COUNT):
-                self._pieces[2 * header + 1].base = place
-                place += FULL_FRAGMENT
+        places = range(address_of(room), address_of(room) + len(room), FULL_FRAGMENT)
+        self._places[COUNT - expected :] = array(_WORD, places)
 
-    def _sort(self, room: memoryview, count: int) -> None:
-        """Enter what was expected of so many datagrams, and keep the others."""
+    def _sort(self, room: memoryview, count: int) -> list[Arrived]:
+        """Enter what was expected of so many datagrams, and return the others."""
         first = COUNT - len(room) // FULL_FRAGMENT
         size = self._name_size
         named = bytes(self._names[first * size : (first + count) * size])
         sizes = self._sizes[first : first + count].tolist()
-        heads = [
-            bytes(self._heads[start : start + _HEAD])
-            for start in range(first * _HEAD, (first + count) * _HEAD, _HEAD)
-        ]
-        full = 0
-        while full < count and sizes[full] == MAX_DATAGRAM and named.startswith(named[:size], full * size):
-            full += 1
+        block = bytes(self._heads[first * _HEAD : (first + count) * _HEAD])
+        heads = [block[start : start + _HEAD] for start in range(0, len(block), _HEAD)]
+        full = count
+        # Mostly all are as expected.
+        if sizes != [MAX_DATAGRAM] * count or named != named[:size] * count:
+            full = 0
+            while sizes[full] == MAX_DATAGRAM and named.startswith(named[:size], full * size):
+                full += 1
         entered = self._assembly.enter(heads[:full], self._sender(named[:size])) if full else 0
+        others: list[Arrived] = []
         for number in range(entered, count):
             place = room[number * FULL_FRAGMENT :][: max(0, sizes[number] - _HEAD)]
             data = heads[number][: sizes[number]] + place
-            self._others.append((data, self._sender(named[number * size :][:size])))
+            others.append((data, self._sender(named[number * size :][:size])))
+        return others
 
     def _sender(self, name: bytes) -> Address:
         """Return an address as Python shows it."""

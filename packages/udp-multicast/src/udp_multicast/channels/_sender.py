@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
-import weakref
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from udp_multicast._batch import MAX_PARTS
 from udp_multicast._pacing import Pacer
+from udp_multicast.channels._forked import Foreign, abandon_in_children
 from udp_multicast.channels._outlet import JOINED, Outlet
 from udp_multicast.channels._place import resolve
-from udp_multicast.errors import ForeignProcessError
 from udp_multicast.sender import MulticastSender
 from wireframe.datagram import MAX_DATAGRAM, encode_message, small_head
 
@@ -37,23 +35,6 @@ BURST: Final = MAX_DATAGRAM
 
 #: Number before 0.
 _LAST: Final = (1 << 32) - 1
-
-
-class _Foreign:
-    """What a sender has for a lock in a forked child: both would send the same numbers, and lose messages.
-
-    So that nothing has to be asked before each message.
-    """
-
-    def __enter__(self) -> NoReturn:
-        raise ForeignProcessError("the sender was made before this process was forked: make another one here")
-
-    def __exit__(self, *_: object) -> None:
-        """Never happens."""
-
-
-#: Senders of this process, which its forked children must not use.
-_senders: weakref.WeakSet[ChannelSender] = weakref.WeakSet()
 
 
 class ChannelSender:
@@ -150,7 +131,7 @@ class ChannelSender:
             needs_route=interface is None,
             in_volleys=self._at_once,
         )
-        _senders.add(self)
+        abandon_in_children(self)
 
     def __enter__(self) -> Self:
         return self
@@ -213,16 +194,25 @@ class ChannelSender:
                 self._outlet.send(self._head(sequence) + data)
                 return len(data)
             name = self._channel if channel is None else channel
+            if self._at_once and type(data) is bytes and len(data) > self._max_datagram:
+                return self._send_at_once(sequence, name, data)
             datagrams = encode_message(sequence, name, data, self._max_datagram)
             # Counted before it is sent: half a message is a lost one.
             self._sequence = (sequence + 1) & _LAST
             if len(datagrams) > 1:
-                if self._at_once and type(data) is bytes:
-                    self._outlet.send_fragments(datagrams, data)
-                    return len(data)
                 return self._send_fragments(datagrams)
             self._outlet.send_parts(datagrams[0])
             return len(datagrams[0][1])
+
+    def _send_at_once(self, sequence: int, name: str, data: bytes) -> int:
+        """Send the datagrams of one message without a pause; return its bytes."""
+        self._sequence = (sequence + 1) & _LAST
+        try:
+            self._outlet.send_fragments(sequence, name, data, self._max_datagram)
+        except (ValueError, TypeError):
+            self._sequence = sequence  # nothing was sent
+            raise
+        return len(data)
 
     def _send_fragments(self, datagrams: list[Parts]) -> int:
         """Send the datagrams of one message at their pace; return its bytes."""
@@ -339,15 +329,5 @@ class ChannelSender:
 
     def _abandon(self) -> None:
         """Refuse to send in a forked child; `close` shall not wait for a thread that is not there."""
-        self._lock = _Foreign()
+        self._lock = Foreign()
         self._closing = threading.Event()
-
-
-def _abandon_all() -> None:
-    for sender in list(_senders):
-        sender._abandon()
-    _senders.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)

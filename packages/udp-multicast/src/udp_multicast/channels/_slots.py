@@ -1,4 +1,4 @@
-"""Taking datagrams from an inlet and handing them out one by one, however many a call brings."""
+"""Taking datagrams from an inlet, as many as a call brings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from udp_multicast._inlet import Inlet
-    from udp_multicast.channels._message import Address
+    from udp_multicast.channels._message import Address, Arrived
 
 #: Bytes. Datagrams up to here are quicker to read as bytes than as a view.
 COPIED: Final = 4096
@@ -31,16 +31,16 @@ class Assembly(Protocol):
 class Slots(Protocol):
     """Where datagrams are taken. The turn of the inlet is needed."""
 
-    def take(self, flags: int, /) -> tuple[bytes | memoryview, Address] | None:
-        """Return the next datagram and where it came from.
+    def fetch(self, flags: int, /) -> list[Arrived]:
+        """Return the next datagrams, in order of arrival.
 
-        None if those that came are in their place already. A view is good
+        None if those that came are in their place already. Views are good
         until the next call.
 
         Parameters
         ----------
         flags : int
-            Of the inlet: whether to wait for it.
+            Of the inlet: whether to wait for the first one.
 
         Raises
         ------
@@ -51,14 +51,6 @@ class Slots(Protocol):
         """
         ...
 
-    def ahead(self, sender: Address, /) -> list[bytes]:
-        """Return the next datagrams, if they are here, short, and all of this sender."""
-        ...
-
-    def skip(self, count: int, /) -> None:
-        """Go on behind so many of those that `ahead` returned."""
-        ...
-
 
 class OneSlot:
     """One datagram a call, on every system."""
@@ -67,18 +59,11 @@ class OneSlot:
         self._inlet = inlet
         self._buffer = inlet.buffer
 
-    def take(self, flags: int, /) -> tuple[bytes | memoryview, Address]:
+    def fetch(self, flags: int, /) -> list[Arrived]:
         """Return the next datagram, see `Slots`."""
         size, sender = self._inlet.take(self._buffer, 0, flags)
         data = self._buffer[:size]
-        return bytes(data) if size <= COPIED else data, sender
-
-    def ahead(self, _: Address, /) -> list[bytes]:
-        """Return nothing: none but the one that was taken is here."""
-        return []
-
-    def skip(self, count: int, /) -> None:
-        """Do nothing."""
+        return [(bytes(data) if size <= COPIED else data, sender)]
 
 
 def open_slots(inlet: Inlet, assembly: Assembly, *, ipv6: bool) -> Slots:

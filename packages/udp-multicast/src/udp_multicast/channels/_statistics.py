@@ -95,6 +95,11 @@ class ChannelStatistics:
         None where the system does not tell.
     granted_buffer : int
         Bytes of the receive buffer.
+
+    Notes
+    -----
+    Up to 16 datagrams are taken from the system in one call. Messages among
+    them are in these numbers when they are returned, everything else at once.
     """
 
     datagrams: int = 0

@@ -30,7 +30,8 @@ The sequence is per sender: one socket is one counter, shared by all channels
 and both forms, from any start, wrapping at 2^32. Nothing is acknowledged or
 repeated, so a gap in the sequence is a loss.
 
-`encode_message` makes the datagrams of a message, `decode` reads one datagram,
+`encode_message` makes the datagrams of a message, `decode` reads one datagram
+(`examine` without raising),
 `Reassembler` joins fragments, and `SequenceCounter` says what was lost. None of
 them reads a clock or opens a socket; where time matters it is the argument
 `now`, in seconds of any clock that does not go backwards.
@@ -41,9 +42,12 @@ Layouts were taken from the observable behaviour of lcm 1.5.3.
 from __future__ import annotations
 
 from wireframe.datagram._channel import MAX_CHANNEL
-from wireframe.datagram._decode import decode, split_small
+from wireframe.datagram._decode import decode, examine, split_small
 from wireframe.datagram._encode import encode_fragments, encode_message, encode_small, small_head
+from wireframe.datagram._faults import Fault
+from wireframe.datagram._fragment_heads import FragmentHeads
 from wireframe.datagram._holdings import FRAGMENT_COST, MESSAGE_COST, largest_cost
+from wireframe.datagram._memory import Memory
 from wireframe.datagram._messages import (
     FRAGMENT_MAGIC,
     FULL_FRAGMENT,
@@ -72,7 +76,10 @@ __all__ = [
     "SMALL_MAGIC",
     "Arrival",
     "Event",
+    "Fault",
     "Fragment",
+    "FragmentHeads",
+    "Memory",
     "Message",
     "Parts",
     "Reassembler",
@@ -82,6 +89,7 @@ __all__ = [
     "encode_fragments",
     "encode_message",
     "encode_small",
+    "examine",
     "largest_cost",
     "small_head",
     "split_small",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
-from wireframe.datagram._channel import MAX_CHANNEL
+from wireframe.datagram import _faults
+from wireframe.datagram._channel import MAX_CHANNEL, text_of
+from wireframe.datagram._faults import Fault
 from wireframe.datagram._messages import (
     FRAGMENT_HEAD,
     FRAGMENT_MAGIC,
@@ -16,13 +19,14 @@ from wireframe.datagram._messages import (
     Small,
 )
 from wireframe.datagram._octets import octets
-from wireframe.errors import MAX_EXCERPT, BadHeader, BadPayload, FrameError, FrameTooLarge, TruncatedFrame
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_SMALL_AT = SMALL_HEAD.unpack_from
+_SEQUENCE_AT = struct.Struct(">I").unpack_from
 _FRAGMENT_AT = FRAGMENT_HEAD.unpack_from
+#: Where the number of a message stands.
+_SEQUENCE: Final = len(SMALL_MAGIC)
 _SMALL_LENGTH: Final = SMALL_HEAD.size
 _FRAGMENT_LENGTH: Final = FRAGMENT_HEAD.size
 #: Where to stop looking for the NUL behind a channel name.
@@ -75,26 +79,47 @@ def decode(data: Buffer, /, *, max_size: int = MAX_SIZE, copy: bool = True) -> E
     >>> decode(b"LC02\x00\x00\x00\x07ADC\x00hello")
     Small(sequence=7, channel='ADC', payload=b'hello')
     """
-    if type(data) is bytes and (fields := split_small(data, max_size)) is not None:
-        return Small(*fields)
     whole = data if type(data) is bytes else octets(data)
-    # Headers are read from bytes: views know neither find nor decode.
-    head = whole if type(whole) is bytes else bytes(whole[:_FRAGMENT_STOP])
-    magic = head[:4]
+    event = examine(whole, max_size=max_size, copy=copy)
+    if type(event) is Fault:
+        raise event.error(whole, max_size)
+    return event
+
+
+def examine(data: bytes | memoryview, /, *, max_size: int = MAX_SIZE, copy: bool = True) -> Event | Fault:
+    r"""Read one datagram, and return what is wrong with it instead of raising it.
+
+    For a receiver that has to go on whatever is sent to it: a broken datagram
+    costs no more than a good one.
+
+    Parameters
+    ----------
+    data : bytes or memoryview
+        The whole datagram; a view is one of single bytes.
+    max_size, copy : int, bool
+        As for `decode`.
+
+    Returns
+    -------
+    Small, Fragment or Fault
+        What `decode` would return, or why it would raise.
+
+    Examples
+    --------
+    >>> fault = examine(b"M-SEARCH * HTTP/1.1")
+    >>> fault.kind.__name__, fault.is_foreign
+    ('BadHeader', True)
+    """
+    magic = data[:4]
     if magic == SMALL_MAGIC:
-        end = head.find(0, _SMALL_LENGTH, _SMALL_STOP)
-        if end < 0:
-            raise _without_channel(head, _SMALL_LENGTH)
-        if len(whole) - end - 1 > max_size:
-            raise FrameTooLarge("message size", len(whole) - end - 1, max_size, head)
-        try:
-            channel = head[_SMALL_LENGTH:end].decode()
-        except UnicodeDecodeError as error:
-            raise BadHeader(f"the channel name is not UTF-8: {error}", head) from error
-        return Small(_SMALL_AT(head)[1], channel, bytes(whole[end + 1 :]))
-    if magic == FRAGMENT_MAGIC and len(head) >= _FRAGMENT_LENGTH:
-        return _fragment(whole, head, max_size, copy=copy)
-    raise _without_head(head)
+        return _small(data, max_size)
+    if magic == FRAGMENT_MAGIC:
+        return _fragment(data, max_size, copy=copy)
+    if len(magic) < len(SMALL_MAGIC):
+        beginning = bytes(magic)
+        if SMALL_MAGIC.startswith(beginning) or FRAGMENT_MAGIC.startswith(beginning):
+            return _faults.CUT_BEGINNING
+    return _faults.FOREIGN
 
 
 def split_small(data: bytes, max_size: int = MAX_SIZE, /) -> tuple[int, str, bytes] | None:
@@ -118,56 +143,58 @@ def split_small(data: bytes, max_size: int = MAX_SIZE, /) -> tuple[int, str, byt
     >>> split_small(b"LC02\x00\x00\x00\x07ADC\x00hello")
     (7, 'ADC', b'hello')
     """
+    if data[:4] != SMALL_MAGIC:
+        return None
     end = data.find(0, _SMALL_LENGTH, _SMALL_STOP)
     if end < 0 or len(data) - end - 1 > max_size:
         return None
-    magic, sequence = _SMALL_AT(data)
-    if magic != SMALL_MAGIC:
+    name = data[_SMALL_LENGTH:end]
+    # Mostly it is ASCII, for which a call would take as long as all the rest.
+    channel = name.decode() if name.isascii() else text_of(name)
+    if channel is None:
         return None
-    try:
-        return sequence, data[_SMALL_LENGTH:end].decode(), data[end + 1 :]
-    except UnicodeDecodeError:
-        return None
+    return _SEQUENCE_AT(data, _SEQUENCE)[0], channel, data[end + 1 :]
 
 
-def _fragment(whole: bytes | memoryview, head: bytes, max_size: int, *, copy: bool) -> Fragment:
-    _, sequence, size, offset, number, count = _FRAGMENT_AT(head)
+def _small(data: bytes | memoryview, max_size: int) -> Small | Fault:
+    # Headers are read from bytes: views know neither find nor decode.
+    head = data if type(data) is bytes else bytes(data[:_SMALL_STOP])
+    end = head.find(0, _SMALL_LENGTH, _SMALL_STOP)
+    if end < 0:
+        if len(head) <= _SMALL_LENGTH:
+            return _faults.CUT_HEAD
+        return _faults.CUT_CHANNEL if len(head) < _SMALL_STOP else _faults.LONG_CHANNEL
+    if len(data) - end - 1 > max_size:
+        return _faults.LARGE_SMALL
+    channel = text_of(head[_SMALL_LENGTH:end])
+    if channel is None:
+        return _faults.NO_TEXT
+    return Small(_SEQUENCE_AT(head, _SEQUENCE)[0], channel, bytes(data[end + 1 :]))
+
+
+def _fragment(data: bytes | memoryview, max_size: int, *, copy: bool) -> Fragment | Fault:
+    length = len(data)
+    if length < _FRAGMENT_LENGTH:
+        return _faults.CUT_HEAD
+    _, sequence, size, offset, number, count = _FRAGMENT_AT(data)
     if number >= count:
-        raise BadHeader(f"peer sent fragment {number} of {count}", head)
+        return _faults.BAD_NUMBER
     if size > max_size:
-        raise FrameTooLarge("message size", size, max_size, head)
+        return _faults.LARGE_FRAGMENT
     begin = _FRAGMENT_LENGTH
     channel = None
     if number == 0:
+        head = data if type(data) is bytes else bytes(data[:_FRAGMENT_STOP])
         end = head.find(0, begin, _FRAGMENT_STOP)
         if end < 0:
-            raise _without_channel(head, begin)
-        try:
-            channel = head[begin:end].decode()
-        except UnicodeDecodeError as error:
-            raise BadHeader(f"the channel name is not UTF-8: {error}", head) from error
+            return _faults.CUT_CHANNEL if length < _FRAGMENT_STOP else _faults.LONG_CHANNEL
+        channel = text_of(head[begin:end])
+        if channel is None:
+            return _faults.NO_TEXT
         begin = end + 1
-    length = len(whole) - begin
-    if offset + length > size:
-        raise BadPayload(f"peer sent {length} bytes at offset {offset} of a message of {size}", head)
-    payload = whole[begin:]
+    if offset + length - begin > size:
+        return _faults.BEYOND
+    payload = data[begin:]
     if copy and type(payload) is not bytes:
         payload = bytes(payload)
     return Fragment(sequence, size, offset, number, count, channel, payload)
-
-
-def _without_head(head: bytes) -> FrameError:
-    """Say why these first bytes are no header."""
-    magic = head[:4]
-    if magic == FRAGMENT_MAGIC:
-        return TruncatedFrame(len(head), _FRAGMENT_LENGTH, head)
-    if SMALL_MAGIC.startswith(magic) or FRAGMENT_MAGIC.startswith(magic):
-        return TruncatedFrame(len(head), _SMALL_LENGTH + 1, head)
-    return BadHeader(f"LC02 or LC03 expected, got {magic!r}", head[:MAX_EXCERPT])
-
-
-def _without_channel(head: bytes, begin: int) -> FrameError:
-    """Say why no NUL was found behind the header of `begin` bytes."""
-    if len(head) < begin + MAX_CHANNEL + 1:
-        return TruncatedFrame(len(head), max(len(head), begin) + 1, head)
-    return BadHeader(f"the channel name is longer than {MAX_CHANNEL} bytes", head)

@@ -16,7 +16,9 @@ from wireframe.datagram._partial import Account, Key, Partial
 from wireframe.datagram._spares import Spares
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
+
+    from wireframe.datagram._memory import Memory
 
 #: Bytes the books charge for a fragment besides 9/8 of its payload. Measured
 #: with CPython 3.11 to 3.13: at most 250, for tiny ones that wait for fragment 0.
@@ -26,7 +28,7 @@ MESSAGE_COST: Final = 2048
 
 _FULL_COST: Final = FULL_FRAGMENT + (FULL_FRAGMENT >> 3) + FRAGMENT_COST
 
-#: Bytes of memory kept for the messages to come; never more than an eighth of `max_bytes`.
+#: Bytes of memory lent to messages before they arrive; never more than an eighth of `max_bytes`.
 SPARE_BYTES: Final = 8 << 20
 
 
@@ -73,9 +75,9 @@ class Holdings:
 
     __slots__ = ("_latest", "_limits", "_spares", "accounts", "held", "partials")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, make_memory: Callable[[int], Memory]) -> None:
         self._limits = limits
-        self._spares = Spares(min(SPARE_BYTES, limits.max_bytes >> 3))
+        self._spares = Spares(min(SPARE_BYTES, limits.max_bytes >> 3), make_memory)
         self.held = 0
         self.partials: OrderedDict[Key, Partial] = OrderedDict()
         self.accounts: dict[Hashable, Account] = {}
@@ -104,7 +106,7 @@ class Holdings:
         account = self.accounts.get(key[0])
         if account is None:
             account = self.accounts[key[0]] = Account()
-        partial = Partial(key, account, size, count, expires, self._spares.lend(size))
+        partial = Partial(key, account, size, count, expires, *self._spares.lend(size))
         self.partials[key] = account.partials[key[1]] = partial
         partial.held = MESSAGE_COST
         account.held += MESSAGE_COST
@@ -153,12 +155,13 @@ class Holdings:
         if partial is None or partial.key[0] != sender:
             return 0
         entered = 0
-        for head in heads:
-            if head != partial.next_head():
+        for expected, head in zip(partial.next_heads(), heads, strict=False):
+            if head != expected:
                 break
-            partial.filled += FULL_FRAGMENT
-            partial.ends.append(partial.filled)
             entered += 1
+        filled = partial.filled
+        partial.filled += entered * FULL_FRAGMENT
+        partial.ends += range(filled + FULL_FRAGMENT, partial.filled + 1, FULL_FRAGMENT)
         cost = entered * _FULL_COST
         partial.arrived += entered * FULL_FRAGMENT
         partial.held += cost
@@ -167,7 +170,7 @@ class Holdings:
         return entered
 
     def drop(self, partial: Partial) -> Partial:
-        """Take a message out of the books; its payload is gone."""
+        """Take a message out of the books; unless it was handed out, its payload is gone."""
         sender, sequence = partial.key
         account = partial.account
         held = partial.held
@@ -178,7 +181,10 @@ class Holdings:
         account.held -= held
         self.held -= held
         partial.view.release()
-        self._spares.take_back(partial.front, partial.lent)
+        if partial.is_handed_out:
+            self._spares.earn(partial.size, partial.earned)
+        else:
+            self._spares.take_back(partial.buffer, partial.earned)
         if not account.partials:
             del self.accounts[sender]
         return partial

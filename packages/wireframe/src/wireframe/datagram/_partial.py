@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeAlias
 
-from wireframe.datagram._messages import FRAGMENT_HEAD, FRAGMENT_MAGIC
+from wireframe.datagram._messages import FRAGMENT_HEAD, FRAGMENT_MAGIC, FULL_FRAGMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
+    from wireframe.datagram._memory import Memory
     from wireframe.datagram._messages import Fragment
+
+_PACK = FRAGMENT_HEAD.pack
 
 #: Sender and sequence number of a message.
 Key: TypeAlias = "tuple[Hashable, int]"
@@ -29,21 +32,23 @@ class Account:
 class Partial:
     """A message of which some fragments are here.
 
-    Fragments mostly come in order. Those that do are joined at once, into
-    memory of an earlier message (`front` as it was given) and, beyond that,
-    into memory that grows with them; what comes too early waits.
+    Fragments mostly come in order. Those that do are joined at once, into the
+    buffer as it was given and, beyond that, into memory that grows with them;
+    what comes too early waits.
     """
 
     __slots__ = (
         "account",
         "arrived",
+        "buffer",
         "channel",
         "count",
+        "earned",
         "ends",
         "expires",
         "filled",
-        "front",
         "held",
+        "is_handed_out",
         "key",
         "lent",
         "size",
@@ -52,7 +57,14 @@ class Partial:
     )
 
     def __init__(
-        self, key: Key, account: Account, size: int, count: int, expires: float, front: bytearray
+        self,
+        key: Key,
+        account: Account,
+        size: int,
+        count: int,
+        expires: float,
+        buffer: Memory,
+        earned: int,
     ) -> None:
         self.key = key
         self.account = account
@@ -65,10 +77,14 @@ class Partial:
         #: Payload bytes that are here.
         self.arrived = 0
         #: Fragments 0 to n, joined in the first `filled` bytes, and where each of them ends.
-        self.front = front
-        self.lent = len(front)
-        #: All of `front`, which cannot grow meanwhile.
-        self.view = memoryview(front)
+        self.buffer = buffer
+        #: What `Spares` lent it for.
+        self.earned = earned
+        #: All of `buffer`, which cannot grow meanwhile.
+        self.view = buffer.getbuffer()
+        self.lent = len(self.view)
+        #: Whether the bytes of the buffer are somebody else's by now.
+        self.is_handed_out = False
         self.filled = 0
         self.ends: list[int] = []
         #: Offset and payload of the others by number. Not a list of `count`:
@@ -91,24 +107,24 @@ class Partial:
             self._append(waiting.pop(len(ends))[1])
 
     def _append(self, payload: bytes | memoryview) -> None:
-        front, filled = self.front, self.filled
+        filled = self.filled
         end = filled + len(payload)
-        if end <= len(front):
-            # Through a view: a bytearray would make a copy of `payload` first.
+        if end <= len(self.view):
             self.view[filled:end] = payload
         else:
             self.view.release()
-            del front[filled:]
-            front += payload
-            self.view = memoryview(front)
+            self.buffer.seek(filled)
+            self.buffer.write(payload)
+            self.view = self.buffer.getbuffer()
         self.filled = end
         self.ends.append(end)
 
-    def next_head(self) -> bytes:
-        """Return the header of the fragment behind those that are joined."""
-        return FRAGMENT_HEAD.pack(
-            FRAGMENT_MAGIC, self.key[1], self.size, self.filled, len(self.ends), self.count
-        )
+    def next_heads(self) -> Iterator[bytes]:
+        """Make the headers of the fragments behind those that are joined, were they full ones."""
+        sequence, size, count = self.key[1], self.size, self.count
+        offsets = range(self.filled, size, FULL_FRAGMENT)
+        for number, offset in enumerate(offsets, len(self.ends)):
+            yield _PACK(FRAGMENT_MAGIC, sequence, size, offset, number, count)
 
     def is_repeated_by(self, fragment: Fragment) -> bool | None:
         """Say whether the fragment of this number that is here is the same; None if none is here."""
@@ -116,7 +132,7 @@ class Partial:
         known: bytes | bytearray
         if number < len(ends):
             offset = ends[number - 1] if number else 0
-            known = self.front[offset : ends[number]]
+            known = bytearray(self.view[offset : ends[number]])
         elif number in self.waiting:
             offset, known = self.waiting[number]
         else:
@@ -140,4 +156,7 @@ class Partial:
         """Return the whole payload, when every number is here; None if they do not tile it."""
         if self.waiting or self.filled != self.size:
             return None
-        return bytes(self.view[: self.size])
+        self.view.release()
+        self.buffer.truncate(self.size)
+        self.is_handed_out = True
+        return self.buffer.getvalue()

@@ -6,7 +6,8 @@ hostile sender sends, memory stays below a limit set here, an honest sender
 beside it keeps its share, and each message that is given up is counted once.
 
 Strategy: memory grows with what arrives, and nothing is ever as large as an
-announcement; that of finished messages is kept for the next, within a bound.
+announcement; as much as finished messages had may be lent to the next ones in
+advance, within a bound.
 What is held for whom stands in `Holdings`; here is what fragments mean.
 """
 
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from wireframe.datagram._finished import Finished
 from wireframe.datagram._holdings import Holdings, Limits, largest_cost
+from wireframe.datagram._memory import OwnMemory
 from wireframe.datagram._messages import MAX_SIZE, Fragment, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
+    from wireframe.datagram._memory import Memory
     from wireframe.datagram._partial import Key, Partial
 
 #: Fragments of the largest message; the number on the wire has 16 bits.
@@ -48,6 +51,10 @@ class Reassembler:
         Messages in progress, of all senders and of one.
     max_age_s : float
         Seconds from the first fragment that arrived to the last.
+    make_memory : callable
+        Given a number of bytes, returns memory of that size, with the methods of
+        `io.BytesIO` that `Memory` names. One of these itself, as in
+        ``lambda size: BytesIO(bytes(size))``, saves a copy of each message.
 
     Attributes
     ----------
@@ -87,11 +94,11 @@ class Reassembler:
 
     A fragment is copied, so its payload may be a view of memory that is reused.
 
-    Memory is at most `max_bytes`, once more the message that is just being
-    joined, buffers of earlier messages that are kept for the next ones (8 MiB,
-    at most an eighth of `max_bytes`), and the sequence numbers of ``4 * max_messages`` finished messages,
-    which are remembered for `max_age_s` so that a repeated or belated fragment
-    does not begin a message that can never be complete. A sender that starts
+    Memory is at most `max_bytes`, once more the message that is just being joined, what is lent
+    to messages in advance because earlier ones needed it (8 MiB, at most an
+    eighth of `max_bytes`), and the sequence numbers of ``4 * max_messages``
+    finished messages, which are remembered for `max_age_s` so that a repeated
+    or belated fragment does not begin a message that can never be complete. A sender that starts
     again on the same address may use those numbers for new messages: tell it
     by `forget` when a `SequenceCounter` says so.
 
@@ -134,6 +141,7 @@ class Reassembler:
         max_bytes_per_sender: int | None = None,
         max_messages_per_sender: int = 16,
         max_age_s: float = 10.0,
+        make_memory: Callable[[int], Memory] = OwnMemory,
     ) -> None:
         if max_bytes_per_sender is None:
             max_bytes_per_sender = largest_cost(max_size, _MAX_COUNT)
@@ -146,7 +154,8 @@ class Reassembler:
         self._max_size = max_size
         self._max_age_s = max_age_s
         self._holdings = Holdings(
-            Limits(max_bytes, max_messages, max_bytes_per_sender, max_messages_per_sender)
+            Limits(max_bytes, max_messages, max_bytes_per_sender, max_messages_per_sender),
+            make_memory,
         )
         self._next_expiry = _NEVER
         self._finished = Finished(_REMEMBERED * max_messages, max_age_s)
@@ -245,7 +254,7 @@ class Reassembler:
         memoryview or None
             `FULL_FRAGMENT` bytes for each of them, one after the other: those
             behind the fragment that was added last. None if there are none, or
-            there is no memory that an earlier message has left. The last
+            the message has no memory in advance. The last
             fragment of a message is never among them. To be dropped before
             the next call of `add`.
         """
