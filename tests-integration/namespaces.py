@@ -38,8 +38,11 @@ KINDS = {
 # What Ubuntu 24.04 and others need before users may make namespaces.
 ADVICE = "run as root, or allow user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
 
-# The link between the two hosts, on either of them.
+# The link between the two hosts, on either of them; or of a host to the switch.
 DEVICE = "cable"
+# The switch on itself, and the address of what runs there.
+SWITCH = "switch"
+SWITCH_ADDRESS = "10.77.0.254"
 
 
 class RefusedError(Exception):
@@ -177,6 +180,32 @@ def connect(first: Namespace, second: Namespace) -> None:
         until(host.has_carrier, "the link did not come up")
 
 
+@contextlib.contextmanager
+def hosts_on_a_switch(count: int) -> Iterator[tuple[Namespace, list[Namespace]]]:
+    """Make a switch, and hosts with the addresses 10.77.0.1 and so on, each with a cable to it.
+
+    The switch is a host itself, and its packet filter sees what goes from one of the others to another.
+    """
+    if sys.platform != "linux":
+        pytest.skip("network namespaces are a thing of Linux")
+    purpose = f"these tests need {count + 1} network namespaces, a bridge and a packet filter"
+    require(["nft"], purpose)
+    with network_namespaces(count + 1, "true", purpose) as (switch, *hosts):
+        switch.run("ip", "link", "add", SWITCH, "type", "bridge")
+        switch.run("ip", "addr", "add", f"{SWITCH_ADDRESS}/24", "dev", SWITCH)
+        switch.run("ip", "link", "set", SWITCH, "up")
+        for number, host in enumerate(hosts, 1):
+            plug = f"plug{number}"
+            peer = ["peer", "name", DEVICE, "netns", str(host.holder)]
+            switch.run("ip", "link", "add", plug, "type", "veth", *peer)
+            switch.run("ip", "link", "set", plug, "master", SWITCH, "up")
+            host.run("ip", "addr", "add", f"10.77.0.{number}/24", "dev", DEVICE)
+            host.set_link("up")
+        for host in hosts:
+            until(host.has_carrier, "the link to the switch did not come up")
+        yield switch, hosts
+
+
 class Program:
     """A process in a namespace that is talked to by lines; it is killed in the end if it still runs."""
 
@@ -236,9 +265,13 @@ class Program:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def interrupt(self) -> int:
         """End it as a user would; return its exit code."""
-        self._process.send_signal(signal.SIGINT)
+        self.signal(signal.SIGINT)
         return self.ended()
 
     def ended(self) -> int:

@@ -25,8 +25,8 @@ CORE_IO = "json_socket"
 # All of the standard library that the codecs may use: what computes, and touches no socket, file, process,
 # thread, clock, log or chance. Anything else has to be asked for here.
 CODEC_MODULES = frozenset({
-    "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "enum", "functools", "itertools",
-    "ipaddress", "json", "math", "operator", "re", "struct", "sys", "types", "typing", "zlib",
+    "__future__", "abc", "array", "bisect", "collections", "copy", "dataclasses", "enum", "functools",
+    "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "sys", "types", "typing", "zlib",
 })  # fmt: skip
 # Of sys, which also holds the standard streams and all imported modules.
 SYS_NAMES = frozenset({"byteorder", "maxsize"})
@@ -40,6 +40,9 @@ IMPORTS_BY_VARIABLE = frozenset({"mxl_sockets/__main__.py"})
 
 # Seen by type checkers, which bring it along; never imported when the program runs.
 TYPING_ONLY = frozenset({"typing_extensions"})
+
+# Modules that the packages that log have a copy of each: the one thing they share, the core, never logs.
+COPIES = ("_quiet_log.py",)
 
 # Where the import name is not the distribution name with "-" turned into "_".
 IMPORT_NAMES = {"pyzmq": "zmq"}
@@ -233,6 +236,23 @@ def test_every_wireframe_specifier_admits_the_version_of_the_tree(root: Path) ->
         assert any(each.operator == "<" for each in requirement.specifier), f"{package.module}: no upper end"
 
 
+def different_copies(root: Path) -> list[str]:
+    """Modules that several packages have a copy of each, and that are no longer the same, byte for byte."""
+    kinds: dict[str, set[bytes]] = {}
+    for package in packages_of(root):
+        for name in COPIES:
+            for file in package.source.rglob(name):
+                kinds.setdefault(name, set()).add(file.read_bytes())
+    return sorted(name for name, contents in kinds.items() if len(contents) > 1)
+
+
+def test_copies_are_the_same_in_every_package(root: Path) -> None:
+    """What several packages have a copy of each was changed in all of them, or in none."""
+    for name in COPIES:
+        assert len([package for package in packages_of(root) if (package.source / name).is_file()]) > 1, name
+    assert different_copies(root) == []
+
+
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     """A tree of three clean packages: wireframe and two that depend on it."""
@@ -416,3 +436,12 @@ def test_the_checker_catches_a_declared_sibling(toy: Path) -> None:
     file = toy / "packages" / "right-hand" / "pyproject.toml"
     file.write_text('[project]\nname = "right-hand"\ndependencies = ["wireframe", "left-hand"]\n')
     assert violations(toy) == ["right_hand: declares its sibling left_hand"]
+
+
+def test_the_checker_catches_a_copy_that_was_changed(toy: Path) -> None:
+    """A copy is compared with the others, and with all of its bytes."""
+    for module in ("left_hand", "right_hand"):
+        plant(toy, f"{module}/_quiet_log.py", "LIMIT = 1")
+    assert different_copies(toy) == []
+    plant(toy, "left_hand/_quiet_log.py", "LIMIT = 1 ")
+    assert different_copies(toy) == ["_quiet_log.py"]

@@ -179,6 +179,7 @@ if sys.platform == "linux":  # the processes are looked up in /proc
         [
             (["cavity", "--steps", "100000", "--molecules", "2", "--transports", "tcp"], 2),
             (["readouts", "--readouts", "200000"], 5),
+            (["controllers"], 3),
         ],
     )
     def test_an_interrupted_demo_ends_its_processes(tmp_path, act, processes, number):

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from checks import Check
 
 #: Name on the command line and module of each act, in the order of the programme.
-ACTS: Final = {"cavity": "cavity.act", "readouts": "readouts.act", "rigs": "rigs.act"}
+ACTS: Final = {
+    "cavity": "cavity.act",
+    "readouts": "readouts.act",
+    "rigs": "rigs.act",
+    "controllers": "controllers.act",
+}
 
 
 class ActBroke(RuntimeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Future
 
@@ -14,6 +15,8 @@ from group_ports._events import Message, MessageKind
 from group_ports._inbox import MAX_NEWS, Inbox
 from group_ports._letters import MAX_LETTERS, Letter, Letters
 from group_ports.discovery import StaticDiscovery
+
+from .conftest import LIMIT_S
 
 
 def message(number):
@@ -52,6 +55,20 @@ def test_the_latest_message_and_the_oldest_news_are_dropped_and_counted():
     assert taken[:2] == [message(0), message(1)]
     assert taken[2:] == [news(number) for number in range(2, MAX_NEWS + 2)]
     assert (inbox.dropped_messages, inbox.dropped_news) == (1, 2)
+
+
+def test_a_cancellation_that_comes_together_with_an_event_is_not_lost():
+    async def both_at_once():
+        inbox = Inbox(10, lambda: None)
+        task = asyncio.create_task(inbox.take_async(LIMIT_S))
+        await asyncio.sleep(0)
+        inbox.put(message(1))
+        asyncio.get_running_loop().call_soon(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return inbox.take(0)
+
+    assert asyncio.run(both_at_once()) == message(1)
 
 
 def test_the_bell_rings_when_there_is_something_again():

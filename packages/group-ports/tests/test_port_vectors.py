@@ -127,6 +127,18 @@ def test_a_flood_of_frames_in_one_message_is_one_dropped_message(make_port, peer
     assert sub.statistics.dropped == {"BadHeader": 1}
 
 
+def test_a_message_of_one_frame_takes_nothing_from_the_next(make_port, peer):
+    """Its only frame looks like the tag of what follows, which may be another member's."""
+    publisher, address = peer(zmq.XPUB)
+    sub = make_port(GroupSubPort, settings=PortSettings(recv_timeout=10.0))
+    sub.update(*address)
+    assert publisher.recv() == b"\x01"
+    for frames in ([b"msg"], [b"msg", b"honest"], [b"msg"], [b"msg"], [b"msg", b"too"]):
+        publisher.send_multipart(frames)
+    assert (sub.recv(), sub.recv()) == (b"honest", b"too")
+    assert sub.statistics.dropped == {"BadHeader": 3}
+
+
 def test_a_frame_longer_than_allowed_ends_the_connection_and_nothing_else(make_port, peer, eventually):
     """The sender is cut off; others are heard."""
     ans = make_port(GroupAnsPort, settings=PortSettings(max_size=1000, recv_timeout=10.0))

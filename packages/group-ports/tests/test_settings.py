@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+import zmq
 
+from group_ports import GroupSubPort, PortSettings
 from group_ports._settings import GroupSettings, Timing
 
 
@@ -65,3 +67,20 @@ def test_impossible_sizes(size, quorum):
     """No group without members, no quorum that cannot come together."""
     with pytest.raises(ValueError, match="group of"):
         GroupSettings(size, quorum)
+
+
+def test_an_attempt_to_connect_ends_before_the_second_repetition(make_port):
+    """The pause before an attempt and the attempt are less than twice the longest pause."""
+    socket = make_port(GroupSubPort).getSocket()
+    pause_ms = socket.getsockopt(zmq.RECONNECT_IVL_MAX)
+    assert (
+        socket.getsockopt(zmq.CONNECT_TIMEOUT) - 1000 + pause_ms + socket.getsockopt(zmq.RECONNECT_IVL)
+        < 2 * pause_ms
+    )
+    assert socket.getsockopt(zmq.HANDSHAKE_IVL) == 2000
+    assert (
+        make_port(GroupSubPort, settings=PortSettings(handshake_s=0.5))
+        .getSocket()
+        .getsockopt(zmq.CONNECT_TIMEOUT)
+        == 500
+    )

@@ -23,6 +23,7 @@ from group_ports._version import __version__
 from group_ports.discovery import Discovery, StaticDiscovery
 from group_ports.errors import GroupError, ObjectRefused, OperationError, PortError, PortTimeout
 from group_ports.group import Group
+from group_ports.leader_source import Leadership, LeaderSource
 from group_ports.port_info import PortInfo, PortScope
 from group_ports.security import AllowList, CurveKeys
 
@@ -43,6 +44,8 @@ __all__ = [
     "GroupSubPort",
     "LeaderElected",
     "LeaderExited",
+    "LeaderSource",
+    "Leadership",
     "MemberJoined",
     "MemberLeft",
     "Message",

@@ -78,6 +78,12 @@ class Calls:
                 return future.result(LONGEST_WAIT_S)
             raise PortTimeout("the group did not come to it in time", PortError.EAGAIN) from error
 
+    def wake(self) -> None:
+        """Let the worker make a round, because something it reads elsewhere is new; from any thread."""
+        with self._lock:
+            if self._error is None:
+                self._ring()
+
     def run(self) -> None:
         """Run what waits; in the worker."""
         with contextlib.suppress(BlockingIOError):

@@ -3,13 +3,13 @@
 # ruff: noqa: N802 - the names are those of the original
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import zmq
 
 from group_ports._binding import bind
 from group_ports._connecting import ConnectingPort
-from group_ports._port import GroupPort
+from group_ports._routed import RoutedPort
 from group_ports._socket_options import endpoint, port_number
 from group_ports.errors import PortError, port_error
 from wireframe.group import ANSWER_TAGS, QUERY_TAGS
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from group_ports._reception import Arrival
-
-_MESSAGE_TYPE = "group-mtl#group-mfl"
-_MAX_IDENTITY = 255
+_MESSAGE_TYPE: Final = "group-mtl#group-mfl"
 
 
 class GroupQryPort(ConnectingPort):
@@ -159,7 +156,7 @@ class GroupQryPort(ConnectingPort):
         socket.setsockopt(zmq.IMMEDIATE, 1)
 
 
-class GroupAnsPort(GroupPort):
+class GroupAnsPort(RoutedPort):
     """Hears members and answers one of them; binds, once its member leads.
 
     Takes the parameters of `GroupPort`.
@@ -215,29 +212,6 @@ class GroupAnsPort(GroupPort):
         """Return the TCP port; None if it is not bound."""
         return self._bound
 
-    def get_identity(self) -> bytes | None:
-        """Return the member that `sendToMember` writes to: the last one heard, or set; or None."""
-        return self._sender
-
-    def set_identity(self, identity: bytes) -> None:
-        """Choose the member that `sendToMember` writes to.
-
-        Parameters
-        ----------
-        identity : bytes
-            As `get_identity` returned it; the member id of members of this package.
-
-        Raises
-        ------
-        TypeError, ValueError
-            Not 1 to 255 bytes.
-        """
-        if not isinstance(identity, bytes):
-            raise TypeError(f"an identity is bytes, not {type(identity).__name__}")
-        if not 0 < len(identity) <= _MAX_IDENTITY:
-            raise ValueError(f"an identity has 1 to {_MAX_IDENTITY} bytes, not {len(identity)}")
-        self._sender = identity
-
     def recvFromMember(self) -> list[bytes]:
         """Return the next message of a member: tag, payload and what else was sent.
 
@@ -279,10 +253,9 @@ class GroupAnsPort(GroupPort):
         frames = self._frames_of(tag, payload)
         if self._socket is None:
             self._not_open()
-        if self._sender is None or self._bound is None:
-            why = "is not bound" if self._bound is None else "has not heard from any member"
-            raise PortError(f"send error: port {self.name} {why}", PortError.EROUTE)
-        self._transmit((self._sender, *frames))
+        if self._bound is None:
+            raise PortError(f"send error: port {self.name} is not bound", PortError.EROUTE)
+        self._transmit_to_sender(frames)
         return True
 
     def send(self, payload: Buffer) -> bool:
@@ -314,19 +287,6 @@ class GroupAnsPort(GroupPort):
         super().closeSocket()
         self._bound = None
 
-    def _next(
-        self, only: bytes | None, wait_s: float | None = None
-    ) -> tuple[Arrival | list[bytes], list[bytes]]:
-        found = super()._next(only, wait_s)
-        self._sender = self._last_routed
-        return found
-
-    def _read(self, flags: int) -> list[bytes]:
-        frames = super()._read(flags)
-        # ROUTER puts the identity in front; whose message it was counts only if it is a good one.
-        self._last_routed = frames.pop(0)
-        return frames
-
     def _message_type(self, groupSpec: Mapping[str, Any]) -> str:  # noqa: N803
         return _MESSAGE_TYPE
 
@@ -335,9 +295,3 @@ class GroupAnsPort(GroupPort):
 
     def _go_public(self) -> None:
         self.updatePoller()
-
-    def _prepare(self, socket: zmq.Socket[bytes]) -> None:
-        # An unknown member is an error. A member that comes back after a broken
-        # connection is let in while the old one is not yet given up.
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)

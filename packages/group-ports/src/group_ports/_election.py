@@ -35,6 +35,7 @@ overlap, and why never in one term: `_terms`. Members of the reference: `_healin
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING
 
 from group_ports._actions import BindAnswer, LeaderElected, LeaderExited, Publish, Report, UnbindAnswer
@@ -79,7 +80,11 @@ class Election:
     role : Role
     terms : Terms
     leader : KnownLeader
+    until : float
+        Infinite: that a leader is silent is found out by looking for it.
     """
+
+    until = math.inf
 
     def __init__(
         self,

@@ -1,35 +1,30 @@
 """What a member of a group can be asked to do."""
 
-# ruff: noqa: N802, N803 - the names are those of the original
+# ruff: noqa: N802 - the names are those of the original
 from __future__ import annotations
 
-import os
 import pickle
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from group_ports._events import Message, MessageKind
+from group_ports._group_votes import GroupVotes
 from group_ports._letters import Letter
-from group_ports._port_settings import PortSettings, milliseconds
+from group_ports._port_settings import milliseconds
 from group_ports.errors import PortError, PortTimeout
-from wireframe.group import Voting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
     from typing_extensions import Buffer
 
     from group_ports._inbox import Inbox
-    from group_ports._worker import Worker
-
-_Result = TypeVar("_Result")
 
 #: Seconds between two attempts while a slow subscriber holds a publisher up.
 _RETRY_S = 0.002
 
 
-class GroupCalls:
+class GroupCalls(GroupVotes):
     """Sends and votes; the part of `Group` that its worker carries out.
 
     Notes
@@ -39,10 +34,7 @@ class GroupCalls:
     10 s more. After `Group.leave` everything raises `PortError` (ECLOSED).
     """
 
-    _settings: PortSettings
-    _worker: Worker
     _inbox: Inbox
-    _process: int
     #: Who wrote to the leader last, as `recv` returned it.
     _sender: bytes | None = None
 
@@ -171,93 +163,6 @@ class GroupCalls:
         """Send an object to one member, pickled; see `sendToMember`."""
         return self.sendToMember(pickle.dumps(thing), identity)
 
-    def requestVote(
-        self, topic: Buffer, kind: Voting = Voting.MAJORITY, timeout: float | None = None
-    ) -> str | None:
-        """Ask the members, by way of the leader, for a vote about a value.
-
-        Parameters
-        ----------
-        topic : bytes-like
-        kind : Voting
-            Who must say yes: more than half of the members, or all.
-        timeout : float, optional
-            Milliseconds until the poll is over; the consensus timeout of the
-            group if not given.
-
-        Returns
-        -------
-        str or None
-            Identifier of the poll; None without a leader, or with too many open polls.
-
-        Raises
-        ------
-        PortError
-            The member has left.
-        TypeError, ValueError
-            An impossible topic, kind or timeout.
-        """
-        return self._request(topic, kind, timeout, None)
-
-    def requestVote_pyobj(
-        self, topic: Any, kind: Voting = Voting.MAJORITY, timeout: float | None = None
-    ) -> str | None:
-        """Ask for a vote about an object, pickled; see `requestVote`."""
-        return self.requestVote(pickle.dumps(topic), kind, timeout)
-
-    def requestActionVote(
-        self,
-        action: Buffer,
-        when: float = 0.0,
-        kind: Voting = Voting.CONSENSUS,
-        timeout: float | None = None,
-    ) -> str | None:
-        """Ask for a vote about an action at a certain time; see `requestVote`.
-
-        Parameters
-        ----------
-        action : bytes-like
-        when : float
-            Seconds since 1970.
-        kind : Voting
-        timeout : float, optional
-            Milliseconds.
-
-        Returns
-        -------
-        str or None
-        """
-        return self._request(action, kind, timeout, float(when))
-
-    def requestActionVote_pyobj(
-        self,
-        action: Any,
-        when: float = 0.0,
-        kind: Voting = Voting.CONSENSUS,
-        timeout: float | None = None,
-    ) -> str | None:
-        """Ask for a vote about an action that is an object, pickled; see `requestActionVote`."""
-        return self.requestActionVote(pickle.dumps(action), when, kind, timeout)
-
-    def sendVote(self, rfvId: str, vote: bool) -> bool:
-        """Vote in a poll, about a value or an action; False without a leader.
-
-        Parameters
-        ----------
-        rfvId : str
-            Which poll.
-        vote : bool
-            Yes or no.
-        """
-
-        def cast() -> bool:
-            worker = self._worker
-            is_sent, actions = worker.member.cast(rfvId, bool(vote), time.monotonic())
-            worker.do(actions)
-            return is_sent
-
-        return self._call(cast)
-
     def update(self, host: str, port: int) -> None:
         """Follow a publisher of the group; one that is followed already is no news."""
         self._call(lambda: self._worker.ports.subscriber.update(host, port))
@@ -266,40 +171,9 @@ class GroupCalls:
         """Follow a publisher no more."""
         self._call(lambda: self._worker.ports.subscriber.forget(host, port))
 
-    def _request(
-        self, topic: Buffer, kind: Voting, timeout: float | None, release: float | None
-    ) -> str | None:
-        data = _bytes(topic)
-        if not isinstance(kind, Voting):
-            raise TypeError(f"the kind of a vote is a Voting, not {kind!r}")
-        seconds = None if timeout is None else timeout / 1000
-
-        def request() -> str | None:
-            worker = self._worker
-            rfv_id, actions = worker.member.request_vote(
-                data,
-                time.monotonic(),
-                kind=kind,
-                timeout=seconds,
-                wall_time=self._settings.clock(),
-                release=release,
-            )
-            worker.do(actions)
-            return rfv_id
-
-        return self._call(request)
-
     @property
     def _send_wait_s(self) -> float:
         return milliseconds(self._settings.send_timeout) / 1000
-
-    def _call(self, function: Callable[[], _Result]) -> _Result:
-        self._check_process()
-        return self._worker.calls.call(function)
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise PortError("the group was joined in another process; join it in this", PortError.ECLOSED)
 
 
 def _bytes(payload: Buffer) -> bytes:

@@ -123,7 +123,9 @@ class Inbox:
                     return event
                 self._waiters.append((loop, waiter))
             try:
-                await asyncio.wait_for(waiter, max(0.0, deadline - time.monotonic()))
+                # Not wait_for: on Python 3.11 it swallows a cancellation that comes together with an event.
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await waiter
             except TimeoutError:
                 return None
             finally:

@@ -4,7 +4,8 @@
 
     messages, calls, now ──▶ GroupMember ──▶ actions: publish, send to the leader, bind, connect, report
                              Membership      who is there            (_membership)
-                             Election        who leads               (_election, _terms, _healing)
+                             Election        who leads               (_election, _terms, _healing;
+                                             or as a source says it: _sourced_election)
                              Polls           what is decided         (_polls)
 
 The shell around it decodes what arrives (`wireframe.group`), hands it in with
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING
 from group_ports._actions import MemberJoined, MemberLeft, Publish, Report
 from group_ports._election import Election, Role
 from group_ports._membership import Membership
+from group_ports._sourced_election import SourcedElection
 from group_ports._voting import VotingBooth
 from wireframe import group
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from group_ports._actions import Action
     from group_ports._settings import GroupSettings
+    from group_ports._sourced_election import Bulletin
 
 
 class GroupMember:
@@ -59,6 +62,8 @@ class GroupMember:
     last_term : int, optional
         `GroupMember.last_term` of the former life, if it was stored; then the member need not
         keep its votes back at first.
+    bulletin : Bulletin, optional
+        Where a leader source says who leads; then there is no election.
 
     Raises
     ------
@@ -78,6 +83,7 @@ class GroupMember:
         now: float,
         *,
         last_term: int | None = None,
+        bulletin: Bulletin | None = None,
     ) -> None:
         if len(own_id) != 16:
             raise ValueError(f"a member id of {len(own_id)} bytes instead of 16")
@@ -85,12 +91,13 @@ class GroupMember:
         self._heartbeat = settings.timing.heartbeat
         self._actions: list[Action] = []
         self._members = Membership(own_id, settings.timing.peer_timeout)
-        self._election = Election(
-            settings, own_id, self._members, random, self._actions.append, now, last_term
-        )
-        self._booth = VotingBooth(
-            settings.timing, own_id, self._members, self._election, random, self._actions.append
-        )
+        emit = self._actions.append
+        self._election: Election | SourcedElection
+        if bulletin is None:
+            self._election = Election(settings, own_id, self._members, random, emit, now, last_term)
+        else:
+            self._election = SourcedElection(bulletin, own_id, emit, last_term)
+        self._booth = VotingBooth(settings.timing, own_id, self._members, self._election, random, emit)
         self._has_left = False
         self._last_tic = -math.inf
         self._next_tic = now
@@ -109,6 +116,11 @@ class GroupMember:
     def term(self) -> int:
         """Fencing token: the term of the last leader known. Never goes back."""
         return self._election.terms.led
+
+    @property
+    def until(self) -> float:
+        """When the leader is none any more unless a source says it again; infinite without a source."""
+        return self._election.until
 
     @property
     def last_term(self) -> int:

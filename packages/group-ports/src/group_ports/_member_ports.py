@@ -109,10 +109,17 @@ class MemberPorts:
         """Point the query port to a leader, or to nobody."""
         if self.query is None:
             return
+        former = self.query.getSocket()
         try:
             self.query.update(host, port)
         except (PortError, ValueError) as error:
             _quiet.warn(self.query.name, "leader", "cannot connect to a leader at %r: %s", host, error)
+        socket = self.query.getSocket()
+        if socket is not former:
+            # Polled by its address, a closed socket would be taken for standard input.
+            self.poller.unregister(former)
+            self.poller.register(socket, zmq.POLLIN)
+            self._waits_for_leader = False
 
     def bind_answer(self) -> tuple[str, int] | None:
         """Bind the answer port and return where; None if that fails."""

@@ -1,42 +1,30 @@
-"""What all four ports have in common: what they are, one way in and one way out."""
+"""What all four ports have in common."""
 
 # ruff: noqa: N802, N803 - the names are those of the original
 from __future__ import annotations
 
 import pickle
 import secrets
-import time
 from hashlib import blake2s
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import zmq
-
-from group_ports._lifecycle import SocketHolder
 from group_ports._objects import loads
 from group_ports._parent import StandaloneParent
-from group_ports._port_settings import PortSettings, milliseconds
-from group_ports._reception import MAX_FRAMES, Arrival, Reception
+from group_ports._port_settings import PortSettings
 from group_ports._statistics import PortStatistics
-from group_ports.errors import ObjectRefused, PortError, PortTimeout, port_error
+from group_ports._traffic import Traffic
+from group_ports.errors import ObjectRefused, PortTimeout
 from group_ports.port_info import PortInfo, PortScope
-from wireframe.group import ANSWER_TAGS, MEMBER_LENGTH, PUBLISHED_TAGS, QUERY_TAGS, encode_frames
+from wireframe.group import MEMBER_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from typing_extensions import Buffer
+    from collections.abc import Mapping
 
     from group_ports._parent import Parent
-
-_KNOWN_TAGS: Final = PUBLISHED_TAGS | QUERY_TAGS | ANSWER_TAGS
-_MORE: Final = int(zmq.SNDMORE)
-_RCVMORE: Final = int(zmq.RCVMORE)
-_NOW: Final = int(zmq.NOBLOCK)
-#: Flags of the frames of a message, by their number.
-_FLAGS: Final = [(_MORE,) * (count - 1) + (0,) for count in range(6)]
+    from group_ports._reception import Arrival
 
 
-class GroupPort(SocketHolder):
+class GroupPort(Traffic):
     """A port without its trade.
 
     Parameters
@@ -63,8 +51,6 @@ class GroupPort(SocketHolder):
     """
 
     _IS_INPUT: ClassVar[bool]
-    #: The tags that it reads.
-    _READS: ClassVar[frozenset[bytes]]
 
     def __init__(
         self,
@@ -75,23 +61,13 @@ class GroupPort(SocketHolder):
         settings: PortSettings | None = None,
     ) -> None:
         settings = PortSettings() if settings is None else settings
-        super().__init__(parentPart, portName, settings)
-        self.isTimed = bool(groupSpec["timed"])
+        self._group_id = _group_id(settings.group)
+        super().__init__(parentPart, portName, settings, timed=bool(groupSpec["timed"]), group=self._group_id)
         self.message_type = self._message_type(groupSpec)
         #: Who this port is to others: 16 bytes.
         self.member_id = settings.member_id or _random_id()
-        self._group_id = _group_id(settings.group)
-        self._sent = 0
         #: Routing identity of the member heard last, on ports that have many.
         self._sender: bytes | None = None
-        self._reception = Reception(
-            f"{self._KIND} {portName}",
-            self._READS,
-            max_size=settings.max_size,
-            group=self._group_id,
-            timed=self.isTimed,
-            clock=settings.clock,
-        )
 
     @classmethod
     def standalone(
@@ -233,77 +209,6 @@ class GroupPort(SocketHolder):
         except ObjectRefused as error:
             self._reception.drop("object refused", error)
             raise
-
-    # -- the way in ---------------------------------------------------------------------------------
-
-    def _next(
-        self, only: bytes | None, wait_s: float | None = None
-    ) -> tuple[Arrival | list[bytes], list[bytes]]:
-        """Return the next good message; those that are not do not prolong the wait."""
-        deadline = time.monotonic() + (self._recv_wait_s if wait_s is None else wait_s)
-        flags = 0 if wait_s is None else _NOW
-        while True:
-            try:
-                frames = self._read(flags)
-            except zmq.Again as error:
-                rest = deadline - time.monotonic()
-                if flags == 0 or rest <= 0:
-                    raise port_error("recv", error) from error
-                self._wait_readable(rest)
-                continue
-            except zmq.ZMQError as error:
-                raise port_error("recv", error) from error
-            good = self._reception.judge(frames, only)
-            if good is not None:
-                return good, frames
-            if time.monotonic() >= deadline:
-                raise PortTimeout("recv error: no message for the caller in time", PortError.EAGAIN)
-            flags = _NOW
-
-    def _read(self, flags: int) -> list[bytes]:
-        """Return the frames of a message."""
-        recv, option = self._recv_frame, self._socket_option
-        try:
-            frames = [recv(flags)]
-            while option(_RCVMORE):
-                frame = recv(_NOW)
-                if len(frames) <= MAX_FRAMES:
-                    frames.append(frame)
-        except (zmq.ZMQError, PortError):
-            raise
-        except BaseException:
-            # Interrupted. The rest of the message must not be taken for the next one.
-            while option(_RCVMORE):
-                recv(_NOW)
-            self._reception.drop("interrupted")
-            raise
-        return frames
-
-    def _wait_readable(self, seconds: float) -> None:
-        if self._socket is not None:
-            self._socket.poll(milliseconds(seconds))
-
-    # -- the way out --------------------------------------------------------------------------------
-
-    def _frames_of(self, tag: bytes, payload: Buffer) -> Sequence[bytes]:
-        """Return the frames of a message of ours."""
-        if type(payload) is not bytes:
-            payload = memoryview(payload).tobytes()
-        if len(payload) > self.settings.max_size:
-            raise ValueError(f"{len(payload)} bytes, and at most {self.settings.max_size} are accepted")
-        if self.isTimed or tag not in _KNOWN_TAGS:
-            return encode_frames(tag, payload, stamp=self.settings.clock() if self.isTimed else None)
-        return tag, payload
-
-    def _transmit(self, frames: Sequence[bytes]) -> None:
-        """Send a message."""
-        try:
-            # One call into C for all frames: an interrupt comes before the first
-            # frame or behind the last. Each send returns None, so `any` stops at none.
-            any(map(self._send_frame, frames, _FLAGS[len(frames)]))
-        except zmq.ZMQError as error:
-            raise port_error("send", error) from error
-        self._sent += 1
 
     # -- what kinds of ports do differently ---------------------------------------------------------
 

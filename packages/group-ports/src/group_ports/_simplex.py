@@ -17,14 +17,16 @@ from group_ports.errors import PortError, PortTimeout, port_error
 from wireframe.group import PUBLISHED_TAGS, Extension, encode_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from typing_extensions import Buffer
 
 _SUBSCRIBED: Final = b"\x01"
 _UNSUBSCRIBED: Final = b"\x00"
 #: Messages sent between two looks at who subscribed; they wait in a bounded queue.
 _LOOK_EVERY: Final = 16
+# Plain numbers: operators of the enumerations of pyzmq are functions of Python.
+_EVENTS: Final = int(zmq.EVENTS)
+_POLLIN: Final = int(zmq.POLLIN)
+_NOW: Final = int(zmq.NOBLOCK)
 
 
 class GroupPubPort(GroupPort):
@@ -52,7 +54,6 @@ class GroupPubPort(GroupPort):
     _SOCKET: ClassVar[int] = zmq.XPUB
     _IS_INPUT: ClassVar[bool] = False
     _READS: ClassVar[frozenset[bytes]] = frozenset()
-    _sequence = 0
     _subscribers = 0
     _bound: int | None = None
 
@@ -146,25 +147,21 @@ class GroupPubPort(GroupPort):
         self._bound, self._subscribers = None, 0
 
     def _look_who_subscribed(self) -> None:
-        recv, option = self._recv_frame, self._socket_option
+        option = self._socket_option
         try:
-            while option(zmq.EVENTS) & zmq.POLLIN:
-                frame = recv(zmq.NOBLOCK)
-                if not option(zmq.RCVMORE):
-                    self._subscribers += (frame == _SUBSCRIBED) - (frame == _UNSUBSCRIBED)
+            while option(_EVENTS) & _POLLIN:
+                frame = self._recv_frame(_NOW, False)
+                if not frame.more:
+                    change = frame.bytes
+                    self._subscribers += (change == _SUBSCRIBED) - (change == _UNSUBSCRIBED)
         except zmq.ZMQError as error:
             raise port_error("send", error) from error
 
-    def _frames_of(self, tag: bytes, payload: Buffer) -> Sequence[bytes]:
-        frames = super()._frames_of(tag, payload)
+    def _encode(self, tag: bytes, payload: bytes) -> list[bytes]:
         if not self.settings.numbered or self._group_id is None:
-            return frames
-        extension = Extension(self._sequence + 1, self.member_id, self._group_id)
-        return encode_frames(tag, frames[1], stamp=self.settings.clock(), extension=extension)
-
-    def _transmit(self, frames: Sequence[bytes]) -> None:
-        super()._transmit(frames)
-        self._sequence += 1
+            return super()._encode(tag, payload)
+        extension = Extension(self._sent + 1, self.member_id, self._group_id)
+        return encode_frames(tag, payload, stamp=self.settings.clock(), extension=extension)
 
     def _port_number(self) -> int | None:
         return self._bound

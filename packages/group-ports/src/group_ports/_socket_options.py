@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import zmq
 
 if TYPE_CHECKING:
     from group_ports._port_settings import PortSettings
+
+#: The system repeats its first packet after a second. Half a second later a new
+#: attempt is quicker than a second repetition: so a network that has come back
+#: is used again within twice the longest pause between attempts.
+_LONGEST_CONNECT_MS: Final = 1500
 
 
 def apply(socket: zmq.Socket[bytes], settings: PortSettings) -> None:
@@ -29,7 +34,7 @@ def apply(socket: zmq.Socket[bytes], settings: PortSettings) -> None:
         # A network that swallows packets is noticed, and its end as well: else
         # the system would wait minutes before it tries to connect again.
         (zmq.HANDSHAKE_IVL, handshake_ms),
-        (zmq.CONNECT_TIMEOUT, handshake_ms),
+        (zmq.CONNECT_TIMEOUT, min(handshake_ms, _LONGEST_CONNECT_MS)),
         (zmq.HEARTBEAT_IVL, _ms(settings.heartbeat_s)),
         (zmq.HEARTBEAT_TIMEOUT, _ms(settings.liveness_s)),
         (zmq.RECONNECT_IVL, _ms(settings.reconnect_s)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from group_ports._statistics import PortStatistics
@@ -26,12 +28,16 @@ class GroupStatus:
         Fencing token: the term of the last leader known. Never goes back.
     member_ids : frozenset of bytes
         Members known, this one included; empty once it has left.
+    until : float
+        With a leader source: when there is no leader any more unless the source says
+        so again (`time.monotonic`). Infinite without one.
     """
 
     leader_id: bytes | None = None
     is_leader: bool = False
     term: int = 0
     member_ids: frozenset[bytes] = frozenset()
+    until: float = math.inf
 
     @property
     def size(self) -> int:
@@ -70,15 +76,27 @@ class StatusBoard:
 
     def __init__(self, status: GroupStatus) -> None:
         self._changed = threading.Condition()
-        #: The latest; a whole that never changes, so it may be read without a lock.
-        self.status = status
+        # A whole that never changes, so it may be read without a lock.
+        self._status = status
+
+    @property
+    def status(self) -> GroupStatus:
+        """The latest, without a leader whose time is over.
+
+        The worker says so as well, but after a pause of the process others may ask
+        before it comes to that.
+        """
+        status = self._status
+        if time.monotonic() < status.until:
+            return status
+        return replace(status, leader_id=None, is_leader=False, until=math.inf)
 
     def show(self, status: GroupStatus) -> None:
         """Replace the status."""
-        if status == self.status:
+        if status == self._status:
             return
         with self._changed:
-            self.status = status
+            self._status = status
             self._changed.notify_all()
 
     def wait(self, condition: Callable[[GroupStatus], bool], wait_s: float) -> bool:

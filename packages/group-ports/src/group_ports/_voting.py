@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from group_ports._election import Election
     from group_ports._membership import Membership
     from group_ports._settings import Timing
+    from group_ports._sourced_election import SourcedElection
 
 #: What the original draws its identifiers from, and how many characters.
 _RFV_ALPHABET = string.ascii_uppercase + string.digits
@@ -49,7 +50,7 @@ class VotingBooth:
     timing : Timing
     own_id : bytes
     membership : Membership
-    election : Election
+    election : Election or SourcedElection
     random : random.Random
         Draws identifiers.
     emit : callable
@@ -61,7 +62,7 @@ class VotingBooth:
         timing: Timing,
         own_id: bytes,
         membership: Membership,
-        election: Election,
+        election: Election | SourcedElection,
         random: random.Random,
         emit: Callable[[Action], None],
     ) -> None:

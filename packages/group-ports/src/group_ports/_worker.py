@@ -20,6 +20,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+import zmq
+
 from group_ports._actions import (
     BindAnswer,
     ConnectQuery,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from group_ports._member_ports import MemberPorts
     from group_ports._reception import Arrival
     from group_ports._simplex import GroupSubPort
+    from group_ports.leader_source import LeaderSource
 
 #: Messages of one port in one round.
 BUDGET: Final = 100
@@ -80,6 +83,8 @@ class Worker:
         Seconds that messages of the protocol may wait for the leader.
     store_term : callable
         Gets `GroupMember.last_term` whenever it is new, before anything is sent.
+    source : LeaderSource or None
+        Told where the member answers, and stopped at the end.
 
     Attributes
     ----------
@@ -97,6 +102,7 @@ class Worker:
         *,
         letter_s: float,
         store_term: Callable[[int], None] | None,
+        source: LeaderSource | None = None,
     ) -> None:
         self.member = member
         self.ports = ports
@@ -107,6 +113,7 @@ class Worker:
         self._letter_s = letter_s
         self._store_term = store_term
         self._stored = member.last_term
+        self._source = source
         self._unsent = 0
         self._failed = 0
         self._stopping = False
@@ -167,7 +174,7 @@ class Worker:
     def _run(self) -> None:
         why = PortError("the member has left the group", PortError.ECLOSED)
         try:
-            self.ports.poller.register(self.calls.bell)
+            self.ports.poller.register(self.calls.bell, zmq.POLLIN)
             while not self._stopping:
                 self._round()
         except BaseException as error:
@@ -181,6 +188,16 @@ class Worker:
             self.board.show(GroupStatus(term=self.member.term))
             self.calls.close(why)
             self._inbox.close(why)
+            self._stop_source()
+
+    def _stop_source(self) -> None:
+        """Let another one lead; last, when nothing of this member can be mistaken for a leader's."""
+        if self._source is None:
+            return
+        try:
+            self._source.stop()
+        except Exception:
+            _logger.exception("a leader source could not be stopped")
 
     def _round(self) -> None:
         deadline = min(self.member.next_deadline(), self.letters.next_deadline())
@@ -242,6 +259,8 @@ class Worker:
             case BindAnswer():
                 place = self.ports.bind_answer()
                 if place is not None:
+                    if self._source is not None:
+                        self._source.answers_at(*place)
                     return self.member.answer_bound(*place, time.monotonic())
             case UnbindAnswer():
                 self.ports.close_answer()
@@ -262,4 +281,4 @@ class Worker:
 
     def _status(self) -> GroupStatus:
         member = self.member
-        return GroupStatus(member.leader_id, member.is_leader, member.term, member.member_ids)
+        return GroupStatus(member.leader_id, member.is_leader, member.term, member.member_ids, member.until)

@@ -18,6 +18,7 @@ from group_ports._member_ports import MemberPorts
 from group_ports._parent import StandaloneParent
 from group_ports._port_settings import LONGEST_WAIT_S, PortSettings
 from group_ports._settings import GroupSettings, Timing
+from group_ports._sourced_election import Bulletin
 from group_ports._worker import Worker
 from group_ports.errors import PortError, PortTimeout
 from wireframe.group import member_id
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from group_ports._parent import Parent
     from group_ports.discovery import Discovery
+    from group_ports.leader_source import Leadership, LeaderSource
 
 __all__ = ["Group"]
 
@@ -66,6 +68,10 @@ class Group(GroupReading):
         Tells where the others are; else call `update` for each of them.
     quorum : int, optional
         Another quorum; see `GroupSettings`.
+    leader_source : LeaderSource, optional
+        Says who leads, instead of an election (`group_ports.leader_source`). All
+        members use one, and of the same kind. `groupMinSize` and `quorum` mean
+        nothing then.
     last_term : int, optional
     store_term : callable, optional
         A member that stores what this is given (an int) where a restart finds it,
@@ -110,6 +116,7 @@ class Group(GroupReading):
         settings: PortSettings | None = None,
         discovery: Discovery | None = None,
         quorum: int | None = None,
+        leader_source: LeaderSource | None = None,
         last_term: int | None = None,
         store_term: Callable[[int], None] | None = None,
     ) -> None:
@@ -121,6 +128,8 @@ class Group(GroupReading):
         timing = Timing.from_params(groupSpec.get("params"))
         group_settings = GroupSettings(groupMinSize, quorum, timing)
         if kind == _UNCOORDINATED:
+            if leader_source is not None:
+                raise ValueError("a group of this kind has no leader, so no leader source either")
             group_settings = GroupSettings(_NEVER, None, timing)
         self.parent, self.componentId = parent, componentId
         self._name = f"{groupType}.{groupInstance}"
@@ -134,8 +143,14 @@ class Group(GroupReading):
         self._current: bytes | None = None
         self._own_parent: StandaloneParent | None = None
         self._discovery: Discovery | None = None
+        self._bulletin = Bulletin()
         member = GroupMember(
-            group_settings, own_id, random.SystemRandom(), time.monotonic(), last_term=last_term
+            group_settings,
+            own_id,
+            random.SystemRandom(),
+            time.monotonic(),
+            last_term=last_term,
+            bulletin=None if leader_source is None else self._bulletin,
         )
         self._bell = Doorbell(parent)
         try:
@@ -148,16 +163,23 @@ class Group(GroupReading):
         self._address = ports.publisher.address
         self._inbox = Inbox(settings.recv_hwm, self._bell.ring)
         self._worker = Worker(
-            member, ports, self._inbox, letter_s=timing.consensus_timeout, store_term=store_term
+            member,
+            ports,
+            self._inbox,
+            letter_s=timing.consensus_timeout,
+            store_term=store_term,
+            source=leader_source,
         )
         self._worker.start()
-        if discovery is not None:
-            try:
+        try:
+            if leader_source is not None:
+                leader_source.start(self._key, own_id, self._tell)
+            if discovery is not None:
                 discovery.register(self._key, *self._address, own_id, found=self.update, gone=self.forget)
-            except BaseException:
-                self.leave()
-                raise
-            self._discovery = discovery
+                self._discovery = discovery
+        except BaseException:
+            self.leave()
+            raise
 
     @classmethod
     def standalone(
@@ -188,7 +210,8 @@ class Group(GroupReading):
         settings : PortSettings, optional
             With ``keys.allowed``, an `AllowList` runs beside the member.
         **more
-            ``component``, ``discovery``, ``quorum``, ``last_term``, ``store_term``.
+            ``component``, ``discovery``, ``quorum``, ``leader_source``, ``last_term``,
+            ``store_term``.
 
         Returns
         -------
@@ -208,6 +231,11 @@ class Group(GroupReading):
             raise
         group._own_parent = parent
         return group
+
+    def _tell(self, word: Leadership | None) -> None:
+        """Take in what the leader source says; from any thread."""
+        self._bulletin.post(word)
+        self._worker.calls.wake()
 
     # -- its end ------------------------------------------------------------------------------------
 

@@ -1,0 +1,146 @@
+"""One way in and one way out, the same for all ports: messages, whole or not at all.
+
+Each message passes through here, so this is written for speed: the methods of
+the compiled socket class, and no call that is not needed for a short message.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import zmq
+
+from group_ports._lifecycle import SocketHolder
+from group_ports._port_settings import milliseconds
+from group_ports._reception import MAX_FRAMES, Reception
+from group_ports.errors import PortError, PortTimeout, port_error
+from wireframe.group import ANSWER_TAGS, PUBLISHED_TAGS, QUERY_TAGS, encode_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Buffer
+
+    from group_ports._parent import Parent
+    from group_ports._port_settings import PortSettings
+    from group_ports._reception import Arrival
+
+_KNOWN_TAGS: Final = PUBLISHED_TAGS | QUERY_TAGS | ANSWER_TAGS
+_MORE: Final = int(zmq.SNDMORE)
+_RCVMORE: Final = int(zmq.RCVMORE)
+_NOW: Final = int(zmq.NOBLOCK)
+#: Flags of the frames of a message, by their number.
+_FLAGS: Final = [(_MORE,) * (count - 1) + (0,) for count in range(6)]
+
+
+class Traffic(SocketHolder):
+    """A port as far as messages go in and out.
+
+    Parameters
+    ----------
+    parent : Parent
+    name : str
+    settings : PortSettings
+    timed : bool
+        Whether messages carry the time when they were sent.
+    group : bytes or None
+        16 bytes; numbered messages of other groups are dropped.
+    """
+
+    #: The tags that it reads.
+    _READS: ClassVar[frozenset[bytes]]
+
+    def __init__(
+        self, parent: Parent, name: str, settings: PortSettings, *, timed: bool, group: bytes | None
+    ) -> None:
+        super().__init__(parent, name, settings)
+        self.isTimed = timed  # the name is that of the original
+        self._max_size = settings.max_size
+        self._sent = 0
+        self._reception = Reception(
+            f"{self._KIND} {name}",
+            self._READS,
+            max_size=settings.max_size,
+            group=group,
+            timed=timed,
+            clock=settings.clock,
+        )
+
+    # -- the way in ---------------------------------------------------------------------------------
+
+    def _next(
+        self, only: bytes | None, wait_s: float | None = None
+    ) -> tuple[Arrival | list[bytes], list[bytes]]:
+        """Return the next good message; those that are not do not prolong the wait."""
+        deadline = time.monotonic() + (self._recv_wait_s if wait_s is None else wait_s)
+        flags = 0 if wait_s is None else _NOW
+        while True:
+            try:
+                frames = self._read(flags)
+            except zmq.Again as error:
+                rest = deadline - time.monotonic()
+                if flags == 0 or rest <= 0:
+                    raise port_error("recv", error) from error
+                self._wait_readable(rest)
+                continue
+            except zmq.ZMQError as error:
+                raise port_error("recv", error) from error
+            good = self._reception.judge(frames, only)
+            if good is not None:
+                return good, frames
+            if time.monotonic() >= deadline:
+                raise PortTimeout("recv error: no message for the caller in time", PortError.EAGAIN)
+            flags = _NOW
+
+    def _read(self, flags: int) -> list[bytes]:
+        """Return the frames of a message."""
+        recv = self._recv_frame
+        try:
+            # A frame that is not copied at once knows whether more follow. To ask
+            # the socket costs more than all the rest: pyzmq looks the option up.
+            frame = recv(flags, False)
+            frames = [frame.bytes]
+            while frame.more:
+                frame = recv(_NOW, False)
+                if len(frames) <= MAX_FRAMES:
+                    frames.append(frame.bytes)
+        except (zmq.ZMQError, PortError):
+            raise
+        except BaseException:
+            # Interrupted. The rest of the message must not be taken for the next one.
+            while self._socket_option(_RCVMORE):
+                recv(_NOW)
+            self._reception.drop("interrupted")
+            raise
+        return frames
+
+    def _wait_readable(self, seconds: float) -> None:
+        if self._socket is not None:
+            self._socket.poll(milliseconds(seconds))
+
+    # -- the way out --------------------------------------------------------------------------------
+
+    def _frames_of(self, tag: bytes, payload: Buffer) -> Sequence[bytes]:
+        """Return the frames of a message of ours."""
+        if type(payload) is not bytes:
+            payload = memoryview(payload).tobytes()
+        if len(payload) > self._max_size:
+            raise ValueError(f"{len(payload)} bytes, and at most {self._max_size} are accepted")
+        if self.isTimed or self.settings.numbered or tag not in _KNOWN_TAGS:
+            return self._encode(tag, payload)
+        return tag, payload
+
+    def _encode(self, tag: bytes, payload: bytes) -> list[bytes]:
+        """Return the frames of a message that needs more than tag and payload, or a check."""
+        return encode_frames(tag, payload, stamp=self.settings.clock() if self.isTimed else None)
+
+    def _transmit(self, frames: Sequence[bytes]) -> None:
+        """Send a message."""
+        try:
+            # One call into C for all frames: an interrupt comes before the first
+            # frame or behind the last. Each send returns None, so `any` stops at none.
+            any(map(self._send_frame, frames, _FLAGS[len(frames)]))
+        except zmq.ZMQError as error:
+            raise port_error("send", error) from error
+        self._sent += 1

@@ -1,0 +1,386 @@
+"""Five computers on a switch, each with a member of a group or with ports: what a network can do to them.
+
+Lines are cut in both directions or one, leaders and subscribers stopped, interfaces taken down. Each computer
+is a network namespace. What has to be in order at any time is written in `group_book`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from group_book import Book
+from group_laboratory import (
+    GLANCE_S,
+    GRACE_S,
+    HEALED_WITHIN_S,
+    SIZE,
+    End,
+    Laboratory,
+    Member,
+)
+from namespaces import hosts_on_a_switch
+
+# Ports: seconds after which they ask whether a peer lives, and give it up.
+LIVENESS = {"heartbeat_s": 0.5, "liveness_s": 1.0}
+GIVEN_UP_WITHIN_S = 2 * sum(LIVENESS.values())
+# The longest pause between two attempts to connect. The first may come too early.
+RECONNECT = {"reconnect_max_s": 1.0}
+RESUMED_WITHIN_S = 2 * RECONNECT["reconnect_max_s"]
+# Longer than any silence here.
+PATIENCE_S = 5.0
+
+# Messages that wait for a subscriber, and bytes of each.
+WAITING, MESSAGE = 100, 20_000
+QUEUES = {"send_hwm": WAITING, "recv_hwm": WAITING}
+# KiB that a publisher may grow by: the queue of its subscriber, and as much again for what the system adds.
+GROWTH = 2 * WAITING * MESSAGE // 1024
+SEND_TIMEOUT_S = 0.5
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+    with contextlib.ExitStack() as stack:
+        switch, hosts = stack.enter_context(hosts_on_a_switch(SIZE))
+        yield Laboratory(switch, hosts, stack, tmp_path)
+
+
+@pytest.fixture
+def group(laboratory: Laboratory) -> list[Member]:
+    """Five members that have a leader."""
+    return laboratory.start_group()
+
+
+ANN, BOB = "aa" * 16, "bb" * 16
+
+
+def note(term: int, leader: str) -> dict[str, Any]:
+    return {"tag": "ldr", "term": term, "leader": leader, "at": 0.0}
+
+
+def ballot(term: int, candidate: str, voter: str) -> dict[str, Any]:
+    return {"tag": "vot", "term": term, "candidate": candidate, "vote": 1, "voter": voter}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [(note(1, ANN), ANN), (note(1, BOB), BOB)],
+        [(note(2, ANN), ANN), (note(3, ANN), ANN), (note(2, ANN), ANN)],
+        [(note(1, ANN), BOB)],
+        [(ballot(2, ANN, BOB), BOB), (ballot(2, BOB, BOB), BOB)],
+        [(ballot(2, ANN, BOB), BOB), (ballot(1, ANN, BOB), BOB)],
+        [({"tag": "req", "term": 1, "candidate": ANN}, ANN), (ballot(1, BOB, ANN), ANN)],
+        [({"tag": "rcm", "rfv_id": "A", "kind": 0}, ANN), ({"tag": "ann", "rfv_id": "A", "vote": 0}, BOB)],
+    ],
+)
+def test_book_says_what_is_wrong(said):
+    """Two leaders, terms that go back, second votes and results of others do not get past it."""
+    book = Book()
+    *good, (last, sender) = said
+    for each, who in good:
+        book.take(each, who)
+    with pytest.raises(AssertionError):
+        book.take(last, sender)
+
+
+def test_book_knows_how_a_leader_is_told_of_its_successor():
+    book = Book()
+    for said, sender in [(note(1, ANN), ANN), (note(2, BOB), BOB), (note(1, BOB), BOB), (note(2, BOB), BOB)]:
+        book.take(said, sender)
+    assert book.leaders == {1: ANN, 2: BOB}
+
+
+@pytest.mark.parametrize(("leader_is_in", "seconds"), [("minority", 1.5), ("majority", 4.5)])
+def test_partition_leaves_a_leader_to_the_quorum_and_none_to_the_others(
+    laboratory, group, leader_is_in, seconds
+):
+    old = laboratory.agreed(group)
+    one, other, *_ = laboratory.others(old)
+    minority = [old, one] if leader_is_in == "minority" else [one, other]
+    majority = laboratory.others(*minority)
+    marks = {member.id: len(member.events) for member in group}
+    began = laboratory.partition(minority, majority)
+    stepped_down = max(laboratory.exited(member, old, marks[member.id], since=began) for member in minority)
+    laboratory.agreed(majority)
+    # It stays like this for as long as it takes.
+    laboratory.hold(seconds)
+    for member in minority:
+        status = laboratory.ask(member, "status")
+        assert status == {"leader": None, "is_leader": False, "size": 2, "id": member.id}
+        assert laboratory.ask(member, "to_leader", data="00") is False
+        assert laboratory.ask(member, "request_vote", topic="00", kind="majority", timeout_ms=None) is None
+        assert not any(
+            member.id == known for at, known, _ in laboratory.book.notes if at > stepped_down + 0.3
+        )
+    assert laboratory.ask(majority[0], "to_leader", data="01") is True
+    laboratory.heal()
+    laboratory.finish()
+
+
+@pytest.mark.parametrize("seconds", [2.0, 5.0], ids=["connections last", "connections are given up"])
+def test_stopped_leader_is_succeeded_and_leads_no_more_when_it_goes_on(laboratory, group, seconds):
+    old = laboratory.agreed(group)
+    mark, began = len(old.events), time.monotonic()
+    old.program.signal(signal.SIGSTOP)
+    laboratory.agreed(laboratory.others(old))
+    laboratory.hold(seconds - (time.monotonic() - began))
+    went_on = time.monotonic()
+    old.program.signal(signal.SIGCONT)
+    stepped_down = laboratory.exited(old, old, mark, since=went_on)
+    if laboratory.agreed(group, HEALED_WITHIN_S) is not old:
+        assert laboratory.book.count_notes(old.id, stepped_down + GRACE_S) == 0
+    laboratory.finish()
+
+
+@pytest.mark.parametrize("leader_is", ["deaf", "mute"])
+def test_leader_that_hears_nobody_or_is_not_heard_is_succeeded(laboratory, group, leader_is):
+    """The lines of the leader work in one direction only, which is too little for any connection."""
+    old = laboratory.agreed(group)
+    rest = laboratory.others(old)
+    mark = len(old.events)
+    began = laboratory.cut((rest, [old]) if leader_is == "deaf" else ([old], rest))
+    stepped_down = laboratory.exited(old, old, mark, since=began)
+    laboratory.agreed(rest)
+    laboratory.hold(1.0)
+    assert laboratory.book.count_notes(old.id, stepped_down + GRACE_S) == 0
+    laboratory.heal()
+    laboratory.finish()
+
+
+def test_member_that_has_lost_its_leader_alone_unseats_nobody(laboratory, group):
+    """The other three hear both, and go on to follow the leader."""
+    leader = laboratory.agreed(group)
+    odd = laboratory.others(leader)[0]
+    mark, elections = len(odd.events), len(laboratory.book.leaders)
+    began = laboratory.partition([leader], [odd])
+    laboratory.exited(odd, leader, mark, since=began)
+    laboratory.hold(3.0)
+    laboratory.agreed(laboratory.others(odd))
+    # A busy machine may have an election of its own, but not one a second.
+    assert len(laboratory.book.leaders) <= elections + 1
+    laboratory.heal()
+    laboratory.finish()
+
+
+def test_interface_of_the_leader_goes_down_and_up(laboratory, group):
+    laboratory.is_complete = False
+    old = laboratory.agreed(group)
+    host = laboratory.hosts[group.index(old)]
+    mark, began = len(old.events), time.monotonic()
+    host.set_link("down")
+    laboratory.exited(old, old, mark, since=began)
+    laboratory.agreed(laboratory.others(old))
+    assert laboratory.ask(old, "to_leader", data="00") is False
+    host.set_link("up")
+    laboratory.finish()
+
+
+def test_polls_are_carried_by_ballots_that_arrive_and_by_no_others(laboratory, group):
+    old = laboratory.agreed(group)
+    one, *majority = laboratory.others(old)
+
+    def poll(asker: Member, voters: Sequence[Member], votes: str, kind: str) -> str:
+        """Open a poll of voters that do as they are told; return its name when all have heard of it."""
+        for voter in voters:
+            voter.set_vote(votes)
+            laboratory.ask(voter, "status")
+        rfv = laboratory.ask(asker, "request_vote", topic="74", kind=kind, timeout_ms=20_000)
+        for voter in voters:
+            laboratory.expect(voter, event="vote_request", rfv=rfv)
+        return str(rfv)
+
+    def results(rfv: str, members: Sequence[Member]) -> set[str]:
+        return {laboratory.expect(each, event="vote_result", rfv=rfv)["vote"] for each in members}
+
+    assert results(poll(one, group, "yes", "consensus"), group) == {"yes"}
+
+    # Two of five have voted when the lines are cut, the others do it behind the cut.
+    poll_of_five = poll(old, group, "abstain", "majority")
+    for voter in (old, one):
+        voter.yes.add(poll_of_five)
+        assert laboratory.ask(voter, "cast", rfv=poll_of_five, vote=True) is True
+    laboratory.partition([old, one], majority)
+    for voter in majority:
+        laboratory.ask(voter, "cast", rfv=poll_of_five, vote=True)
+    assert results(poll_of_five, [old, one]) == {"timeout"}
+
+    new = laboratory.agreed(majority)
+    laboratory.until(lambda: len(new.peers) == 2, "it does not miss the others")
+    assert results(poll(majority[0], majority, "yes", "consensus"), majority) == {"yes"}
+    laboratory.heal()
+    laboratory.agreed(group, HEALED_WITHIN_S)
+    assert results(poll(old, group, "yes", "consensus"), group) == {"yes"}
+    assert laboratory.book.results[poll_of_five] == 2
+    laboratory.finish()
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_whatever_happens_to_the_lines_all_agree_when_they_are_whole(laboratory, group, seed):
+    """One fault follows another before the group has settled; the book is kept all the time."""
+    chance = random.Random(seed)
+    for _ in range(5):
+        some = chance.sample(group, chance.randint(1, SIZE - 1))
+        match chance.choice(["partition", "one way", "stop"]):
+            case "partition":
+                laboratory.partition(some, laboratory.others(*some))
+            case "one way":
+                laboratory.cut((some, laboratory.others(*some)))
+            case "stop":
+                some[0].program.signal(signal.SIGSTOP)
+        laboratory.hold(chance.uniform(0.2, 2.0))
+        for member in group:
+            member.program.signal(signal.SIGCONT)
+    laboratory.heal()
+    laboratory.finish()
+
+
+def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(laboratory):
+    """No packet says that they are gone, and all four kinds of ports find out; three of them say nothing."""
+    publisher = End(laboratory, 1, "publisher", **LIVENESS)
+    answerer = End(laboratory, 1, "answerer", **LIVENESS)
+    subscriber = End(laboratory, 2, "subscriber", **LIVENESS)
+    asker = End(laboratory, 2, "asker", **LIVENESS)
+    subscriber.ask("update", publisher.ask("address"))
+    publisher.ask("ready", 1)
+    asker.ask("update", *answerer.ask("address"))
+    answerer.order("answer")
+    assert asker.ask("ask", 1)["answered"] == 1
+    assert asker.ask("enough") is True
+    answerer.answer()
+    began = laboratory.partition([publisher], [subscriber])
+    for end in (publisher, subscriber, asker):
+        end.order("peers", 0)
+    answerer.order("lost")
+    for end in (publisher, subscriber, asker, answerer):
+        assert end.answer() - began < GIVEN_UP_WITHIN_S
+    laboratory.heal()
+    for end in (subscriber, asker):
+        end.ask("peers", 1)
+    # It subscribes anew when it is used.
+    subscriber.order("until", 0)
+    publisher.ask("ready", 1)
+    publisher.ask("send", 1, 10)
+    assert subscriber.answer() == [0]
+
+
+def test_publishers_are_heard_again_when_the_network_is_whole(laboratory):
+    """As soon as that, after a cut that was short and after one that was longer."""
+    subscriber = End(laboratory, 5, "subscriber", **LIVENESS, **RECONNECT)
+    publishers = [End(laboratory, host, "publisher", numbered=True, **LIVENESS) for host in (1, 2, 3, 4)]
+    subscriber.ask("update", *(publisher.ask("address") for publisher in publishers))
+    for publisher in publishers:
+        publisher.ask("ready", 1)
+        publisher.order("tick", 0.01)
+    subscriber.ask("resumed", time.monotonic(), len(publishers))
+    for seconds in (0.0, 2.5):
+        laboratory.partition([subscriber], publishers)
+        subscriber.ask("peers", 0)
+        time.sleep(seconds)
+        laboratory.heal()
+        healed = time.monotonic()
+        assert subscriber.ask("resumed", healed, len(publishers)) - healed < RESUMED_WITHIN_S
+
+
+def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(laboratory):
+    """Many members lose the leader and come back at once, before it knows; each of them stays who it is."""
+    count = 12
+    timeouts = {"send_timeout": 0.1, "recv_timeout": 0.15}
+    answerer = End(laboratory, 1, "answerer", liveness_s=30.0)
+    asker = End(laboratory, 2, "asker", **timeouts, **LIVENESS, **RECONNECT)
+    asker.ask("be", count)
+    assert asker.ask("ask", 1)["no leader"] == count
+    asker.ask("update", *answerer.ask("address"))
+    asker.ask("peers", count)
+    answerer.order("answer")
+    answered = asker.ask("ask", 5)["answered"]
+    assert answered == 5 * count
+
+    laboratory.partition([asker], [answerer])
+    during = asker.ask("ask", 2)
+    assert during["answered"] == 0
+    assert during["unanswered"] + during["unreached"] == 2 * count
+    assert during["longest"] < sum(timeouts.values()) + GRACE_S
+    asker.ask("peers", 0)
+    assert asker.ask("ask", 1)["unreached"] == count
+    laboratory.heal()
+    healed = time.monotonic()
+    assert asker.ask("peers", count) - healed < RESUMED_WITHIN_S
+    again = asker.ask("ask", 5)
+    assert again["answered"] == 5 * count
+    # Those that were under way when the lines were cut may be answered late, but once.
+    assert again["late"] <= during["unanswered"]
+
+    assert asker.ask("enough") is True
+    seen = answerer.answer()
+    assert seen["questions"] == seen["different"] <= 10 * count + during["unanswered"]
+    asker.ask("update", *answerer.ask("move"))
+    asker.ask("peers", count)
+    answerer.order("answer")
+    assert asker.ask("ask", 2)["answered"] == 2 * count
+
+
+@pytest.mark.parametrize(("seconds", "liveness_s"), [(5.0, 3.0), (1.0, 30.0)], ids=["given up", "kept"])
+def test_stopped_subscriber_costs_its_publisher_no_time_and_all_it_missed_is_counted(
+    laboratory, seconds, liveness_s
+):
+    settings = {"numbered": True, "send_timeout": SEND_TIMEOUT_S, "liveness_s": liveness_s, **QUEUES}
+    publisher = End(laboratory, 1, "publisher", **settings)
+    subscriber = End(laboratory, 2, "subscriber", recv_timeout=PATIENCE_S, **settings)
+    subscriber.ask("update", publisher.ask("address"))
+    publisher.ask("ready", 1)
+    publisher.ask("send", 1, MESSAGE)
+    heard = subscriber.ask("until", 0)
+    before = publisher.ask("statistics")
+    subscriber.program.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    sent = 1
+    while time.monotonic() - began < seconds or sent < 40 * WAITING:
+        result = publisher.ask("send", WAITING, MESSAGE)
+        assert result["refused"] == []
+        assert result["longest"] < SEND_TIMEOUT_S
+        sent += WAITING
+    assert publisher.ask("statistics")["peak_memory"] < before["peak_memory"] + GROWTH
+    subscriber.program.signal(signal.SIGCONT)
+    subscriber.order("until", sent)
+    while not subscriber.program.has_line():
+        publisher.ask("send", 1, MESSAGE)
+        time.sleep(GLANCE_S)
+    heard += subscriber.answer()
+    assert heard == sorted(set(heard))
+    statistics = subscriber.ask("statistics")
+    assert statistics["received"] == len(heard) < sent
+    assert statistics["received"] + statistics["lost"] == heard[-1] + 1
+
+
+def test_stopped_subscriber_holds_a_publisher_up_for_its_send_timeout_and_misses_nothing(laboratory):
+    """With back pressure: what was answered with True is heard, all of it and in order, and nothing else."""
+    settings = {"send_timeout": SEND_TIMEOUT_S, "liveness_s": 30.0, **QUEUES}
+    publisher = End(laboratory, 1, "publisher", back_pressure=True, **settings)
+    subscriber = End(laboratory, 2, "subscriber", recv_timeout=PATIENCE_S, **settings)
+    subscriber.ask("update", publisher.ask("address"))
+    publisher.ask("ready", 1)
+    before = publisher.ask("statistics")
+    subscriber.program.signal(signal.SIGSTOP)
+    taken, refused = [], []
+    while len(refused) < 3:
+        result = publisher.ask("send", 1, MESSAGE)
+        taken += result["taken"]
+        refused += result["refused"]
+        assert len(taken) < 40 * WAITING
+        assert result["longest"] < SEND_TIMEOUT_S + GRACE_S
+    assert publisher.ask("statistics")["peak_memory"] < before["peak_memory"] + GROWTH
+    subscriber.program.signal(signal.SIGCONT)
+    heard = subscriber.ask("until", taken[-1])
+    last = publisher.ask("send", 1, MESSAGE)["taken"]
+    assert heard + subscriber.ask("until", last[0]) == taken + last

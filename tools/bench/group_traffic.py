@@ -1,0 +1,165 @@
+"""group-ports: what a message costs beside bare pyzmq, and how fast the core of elections is.
+
+Three ways to send the same frames take turns: ports (``ours``), bare sockets
+with the options of ports (``bare``), and bare sockets with none (``plain``); see
+`group_ends`. Sending and receiving are measured together.
+
+``publish``, ``ask``
+    Both ends in one process (`group_subject`), on one core. The figures are CPU
+    time per message that all subscribers have, or per query and its answer, of
+    the whole process, threads of ZeroMQ included.
+``round trip``
+    Two processes (`group_round_trip_subject`), first on one core together, then
+    wherever the system lets them run. The figures are median times.
+``election``
+    Members without a network (`group_election_subject`): events of the core per
+    second of CPU, on one core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import machine
+from group_sides import ask_side, election_side, publish_side, round_trip_side
+from harness import Measurement, Target, measure_paired
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from group_sides import GroupSide
+
+ROUNDS: Final = 15
+QUICK_ROUNDS: Final = 5
+
+SMALL: Final = 64
+LARGE: Final = 64 << 10
+#: Messages at a time, by size; queues hold 1000, and the system some 64 KiB.
+SOME: Final = {SMALL: 200, LARGE: 10}
+#: A small message is to cost less than bare, a large one hardly more.
+BOUNDS: Final = {SMALL: 1.0, LARGE: 1.05}
+ROUND_TRIP_BOUND: Final = 1.05
+#: Subscribers beyond the two numbers that are judged at both sizes.
+JUDGED_SUBSCRIBERS: Final = (1, 4)
+MORE_SUBSCRIBERS: Final = (2, 8, 16, 32, 64)
+MEMBERS: Final = (3, 5, 7)
+EVENTS_PER_SECOND: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A comparison: its name, how each side is started, and what is judged."""
+
+    name: str
+    whose: Sequence[str]
+    start: Callable[[str], GroupSide]
+    bound: float
+    is_round_trip: bool = False
+
+
+def rows() -> list[Row]:
+    """Return all comparisons."""
+    found = [_publish(number, size) for size in (SMALL, LARGE) for number in JUDGED_SUBSCRIBERS]
+    found += [_ask(size) for size in (SMALL, LARGE)]
+    found += [_publish(number, SMALL) for number in MORE_SUBSCRIBERS]
+    return found + [_round_trip(size) for size in (SMALL, LARGE)]
+
+
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, return them for the file.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        ``quick`` as `__main__` reads it.
+    show : callable
+        Takes one line of the table.
+    """
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    show("microseconds per message: CPU of the process; of round trips median times (spread)")
+    found = [_measure(row, rounds, show) for row in rows()]
+    show("events of the core of elections, per second of CPU")
+    return found + [_measure_election(members, rounds, show) for members in MEMBERS]
+
+
+def _publish(subscribers: int, size: int) -> Row:
+    return Row(
+        f"publish to {subscribers}, {_size(size)}",
+        ("ours", "bare", "plain"),
+        lambda whose: publish_side(whose, subscribers, size, SOME[size]),
+        BOUNDS[size],
+    )
+
+
+def _ask(size: int) -> Row:
+    return Row(
+        f"ask, {_size(size)}",
+        ("ours", "bare", "plain"),
+        lambda whose: ask_side(whose, size, SOME[size]),
+        BOUNDS[size],
+    )
+
+
+def _round_trip(size: int) -> Row:
+    return Row(
+        f"round trip, {_size(size)}",
+        ("ours", "bare"),
+        lambda whose: round_trip_side(whose, size),
+        ROUND_TRIP_BOUND,
+        is_round_trip=True,
+    )
+
+
+def _size(size: int) -> str:
+    return f"{size >> 10} KiB" if size >= 1 << 10 else f"{size} B"
+
+
+def _measure(row: Row, rounds: int, show: Callable[[str], None]) -> dict[str, Any]:
+    """Measure one row, pinned and, if it is a round trip, free with the same processes."""
+    wall = row.is_round_trip
+    found: dict[str, Any] = {"row": row.name}
+    with contextlib.ExitStack() as stack:
+        sides = {whose: stack.enter_context(row.start(whose)) for whose in row.whose}
+        for core, cores in (("one", machine.one_core()), ("free", machine.all_cores())):
+            if core == "free" and not row.is_round_trip:
+                break
+            for side in sides.values():
+                side.pin(cores)
+            measurement = measure_paired(sides, 1, rounds)
+            targets = [Target("ours", other, row.bound, wall=wall) for other in row.whose[1:]]
+            verdicts = [verdict for target in targets if (verdict := target.judge(measurement)) is not None]
+            show(
+                f"{row.name:<22}{core:<5}{_columns(measurement, wall=wall)}   {'; '.join(map(str, verdicts))}"
+            )
+            found[core] = measurement.as_json()
+            found[core]["verdicts"] = [asdict(verdict) for verdict in verdicts]
+    return found
+
+
+def _columns(measurement: Measurement, *, wall: bool) -> str:
+    columns = ""
+    for name in measurement.samples:
+        figure = measurement.steps_per_second(name) if wall else measurement.cpu_us(name)
+        median = 1e6 / figure.median if wall else figure.median
+        columns += f"{f'{name} {median:.2f} ±{50 * figure.spread:.0f} %':>21}"
+    return columns
+
+
+def _measure_election(members: int, rounds: int, show: Callable[[str], None]) -> dict[str, Any]:
+    name = f"election, {members} members"
+    with election_side(members) as side:
+        side.pin(machine.one_core())
+        measurement = measure_paired({"core": side}, 1, rounds)
+    cost = measurement.cpu_us("core")
+    if 1e6 / cost.high >= EVENTS_PER_SECOND:
+        word = "met"
+    elif 1e6 / cost.low < EVENTS_PER_SECOND:
+        word = "MISSED"
+    else:
+        word = "too noisy to say"
+    rate = f"{1e6 / cost.median:.0f}/s ±{50 * cost.spread:.0f} %"
+    show(f"{name:<22}one  {rate:>21}   (>= {EVENTS_PER_SECOND}) {word}")
+    return {"row": name, "one": measurement.as_json(), "word": word}
