@@ -8,15 +8,25 @@ import errno
 import random
 import signal
 import socket
+import sys
 import threading
 from collections import deque
 
 import pytest
 
 from udp_multicast import MulticastSender, ReceiverClosed, _options
-from udp_multicast.channels import ChannelReceiver, ChannelSender, _mmsg, _recvmmsg, _sender, _sendmmsg
+from udp_multicast.channels import (
+    ChannelReceiver,
+    ChannelSender,
+    _ledger,
+    _mmsg,
+    _recvmmsg,
+    _sender,
+    _sendmmsg,
+)
 from udp_multicast.channels._outlet import Outlet
 from udp_multicast.channels._slots import OneSlot
+from wireframe import FrameError
 from wireframe.datagram import MAX_DATAGRAM, encode_fragments, encode_message, encode_small
 
 GROUP, LOOPBACK = "239.255.76.69", "127.0.0.1"
@@ -426,6 +436,77 @@ def test_a_handler_that_raises_ends_the_wait(make_receiver):
 
 def small(number, payload=b"hello", channel="ADC"):
     return b"".join(encode_small(number, channel, payload))
+
+
+def test_an_error_that_is_kept_does_not_keep_the_memory_of_a_message(make_receiver, make_socket):
+    """In a shell, the last error lives on, and with it all that was in use when it was raised."""
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    for number in range(2):  # before, there is no memory to receive in
+        assert [one.readout for one in feed(receiver, [(sock, each) for each in fragments_of(number)])] == [
+            payload_of(number)
+        ]
+    begin, end = fragments_of(2)[:2], fragments_of(2)[2:]
+    for each in begin:
+        sock.send(each)
+    with pytest.raises(TimeoutError) as kept:
+        receiver.receive(0.05)
+    assert [one.readout for one in feed(receiver, [(sock, each) for each in end])] == [payload_of(2)]
+    assert kept.value.args
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_an_interrupt_between_datagrams_of_a_call_costs_one_at_the_most(
+    make_receiver, make_socket, monkeypatch, at
+):
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    for number in range(30):
+        sock.send(small(number))
+    judged = []
+    judge = _ledger.split_small
+
+    def interrupted(data, max_size):
+        judged.append(data)
+        if len(judged) == at:
+            raise KeyboardInterrupt
+        return judge(data, max_size)
+
+    monkeypatch.setattr(_ledger, "split_small", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        drained(receiver)
+    found = at - 1 - len(receiver._reception._ready)
+    rest = drained(receiver)
+    statistics = receiver.statistics
+    assert found + len(rest) >= 29
+    assert (statistics.datagrams, statistics.duplicates) == (30, 0)
+    # The first message of a sender cannot be missed: nobody knows yet where it begins.
+    assert statistics.lost == (30 - found - len(rest) if at > 1 else 0)
+
+
+def test_what_came_before_an_error_comes_next_in_order_and_number(cleanup, make_socket):
+    settings = {"interface": LOOPBACK, "timeout": LIMIT_S, "strict": True}
+    receiver = cleanup.enter_context(ChannelReceiver(None, None, GROUP, 0, **settings))
+    sock = make_socket(receiver)
+    for number in range(10):
+        if number == 6:
+            sock.send(b"LC99")
+        sock.send(small(number))
+    with pytest.raises(FrameError):
+        receiver.receive_many(100)
+    assert [one.sequence for one in receiver.receive_many(2)] == [0, 1]
+    assert receiver.receive().sequence == 2
+    assert [one.sequence for one in receiver.receive_many(100)] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_python_without_ctypes_moves_one_datagram_a_call(make_receiver, make_sender, monkeypatch):
+    monkeypatch.setitem(sys.modules, "udp_multicast.channels._mmsg", None)
+    monkeypatch.delattr("udp_multicast.channels._mmsg")
+    receiver = make_receiver()
+    assert type(receiver._reception._slots) is OneSlot
+    sender = make_sender(receiver)
+    sender.send(b"hello")
+    assert receiver.receive().readout == b"hello"
 
 
 class Nonzero:

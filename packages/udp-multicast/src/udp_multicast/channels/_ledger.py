@@ -11,6 +11,7 @@ are judged in one go: a sender beside another costs it nothing but its turn.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -150,6 +151,7 @@ class ChannelLedger:
         count = 0
         for data, sender in arrived:
             count += 1
+            self.datagrams += 1
             # A quick look first: most are small messages.
             if type(data) is bytes and (small := split_small(data, max_size)) is not None:
                 sequence, channel, payload = small
@@ -196,7 +198,6 @@ class ChannelLedger:
                 self.ignored += 1
             if not is_short:
                 break
-        self.datagrams += count
         return count, error
 
     def _join(self, fragment: Fragment, sender: Address, now: float) -> Message | Fault | None:
@@ -282,9 +283,20 @@ class ChannelLedger:
         return self._reassembler.held_bytes
 
 
+class _Joined(BytesIO):
+    """Memory that may be collected while a view of it is: since Python 3.13 that would be told on stderr."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Give it up, unless there is a view, which goes with it."""
+        with suppress(BufferError):
+            super().close()
+
+
 def _make_memory(size: int) -> BytesIO:
     # It takes bytes that nobody else has over, and gives them away again, without a copy.
-    return BytesIO(bytes(size))
+    return _Joined(bytes(size))
 
 
 def least_cost(size: int) -> int:

@@ -209,8 +209,10 @@ def _open_volley() -> Volley | None:
     """Return what sends several datagrams a call; None if the system has no such thing."""
     if _options.LINUX:
         # Imported where it is needed: ctypes takes longer than all the rest of the package.
-        from udp_multicast.channels import _mmsg, _sendmmsg
-
+        try:
+            from udp_multicast.channels import _mmsg, _sendmmsg
+        except ImportError:  # a Python that was built without ctypes
+            return None
         call = _mmsg.find("sendmmsg")
         if call is not None:
             return _sendmmsg.Volley(call)

@@ -263,7 +263,7 @@ class ChannelReceiver(Generic[ReadoutT]):
         ------
         Exception
             As `receive`. If messages came before the one that raised, they
-            come with the next call of this method.
+            are what comes next.
         """
         return self._reception.receive_many(max_count, timeout)
 

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 
 from udp_multicast._intake import Datagram
@@ -19,7 +20,7 @@ from udp_multicast.channels._slots import open_slots
 from udp_multicast.errors import ReceiverClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import EllipsisType
 
     from udp_multicast._inlet import Inlet
@@ -84,14 +85,16 @@ class ChannelReception:
         #: Host and kind of error that are only counted from now on, so that a
         #: broken datagram costs no more than a message.
         self._told: set[tuple[str, type[Exception]]] = set()
-        #: Datagrams that were fetched and not judged yet.
+        #: Datagrams that were fetched last.
         self._arrived: list[Arrived] = []
+        #: Those that are not judged yet. An iterator, so that an interrupt loses one at the most.
+        self._left: Iterator[Arrived] = iter(self._arrived)
         #: Messages that were judged and not returned yet.
         self._ready: deque[ChannelMessage[Any]] = deque()
         #: What has to be told about when these are returned.
         self._refused: tuple[Datagram, FrameError] | None = None
         #: Messages before one that raised an error.
-        self._collected: list[ChannelMessage[Any]] = []
+        self._collected: deque[ChannelMessage[Any]] = deque()
         # Guards the ledger: statistics may be asked for by other threads.
         self._lock = threading.Lock()
         _receptions.add(self)
@@ -99,7 +102,7 @@ class ChannelReception:
     def receive(self, timeout: float | EllipsisType | None) -> ChannelMessage[Any]:
         """Wait for the next message; see `ChannelReceiver.receive`."""
         inlet = self.inlet
-        if self._ready and self._from_bytes is None and not inlet.is_closing:
+        if self._ready and self._from_bytes is None and not (self._collected or inlet.is_closing):
             message = self._pop()
             if message is not None:
                 return message
@@ -127,10 +130,9 @@ class ChannelReception:
         flags, deadline = self._waiting(timeout)
         if not inlet.turn.acquire(False):
             inlet.await_turn(inlet.deadline() if deadline is None else deadline)
-        messages, self._collected = self._collected, []
+        messages: list[ChannelMessage[Any]] = []
         try:
-            if not messages:
-                messages.append(self._take(flags, deadline, GRACE))
+            messages.append(self._take(flags, deadline, GRACE))
             flags, take = inlet.no_wait_flags, self._take
             while len(messages) < max_count:
                 messages.append(take(flags, -math.inf, TURN))
@@ -138,7 +140,7 @@ class ChannelReception:
             if not messages:
                 raise
         except BaseException:
-            self._collected = messages
+            self._collected.extendleft(reversed(messages))
             raise
         finally:
             inlet.turn.release()
@@ -168,6 +170,8 @@ class ChannelReception:
             Datagrams without a message that are taken after the deadline.
         """
         inlet = self.inlet
+        if self._collected and not inlet.is_closing:
+            return self._collected.popleft()
         while True:
             while self._ready and not inlet.is_closing:
                 message = self._pop()
@@ -177,7 +181,9 @@ class ChannelReception:
                 refused, self._refused = self._refused, None
                 self._refuse(*refused)
             try:
-                arrived = self._arrived or self._fetch(flags)
+                if not length_hint(self._left):
+                    self._arrived = self._fetch(flags)
+                    self._left = iter(self._arrived)
             except BlockingIOError:
                 deadline = inlet.await_datagram(deadline)
                 continue
@@ -188,11 +194,10 @@ class ChannelReception:
                 inlet.raise_closed()
             now = time.monotonic()
             with self._lock:
-                count, error = self._ledger.take(arrived, now, self._ready, self._told)
+                count, error = self._ledger.take(self._left, now, self._ready, self._told)
             if error is not None:
-                data, sender = arrived[count - 1]
+                data, sender = self._arrived[-1 - length_hint(self._left)]
                 self._refused = Datagram(bytes(data), sender), error
-            self._arrived = arrived[count:]
             if self._ready:
                 continue
             if deadline is None:

@@ -127,10 +127,12 @@ class ManySlots:
                 self._is_large = False
             return arrived
         self._is_large = True
-        expected = len(room) // FULL_FRAGMENT
-        self._aim(room, expected)
-        count = self._fetch(COUNT - expected, expected + _LAST_AND_FIRST, flags) - expected
-        arrived = self._sort(room, expected + min(count, 0))
+        # Released on every way out: an error that is kept has this frame, and the memory could not be joined.
+        with room:
+            expected = len(room) // FULL_FRAGMENT
+            self._aim(room, expected)
+            count = self._fetch(COUNT - expected, expected + _LAST_AND_FIRST, flags) - expected
+            arrived = self._sort(room, expected + min(count, 0))
         return arrived + self._filled(count) if count > 0 else arrived
 
     def _filled(self, count: int) -> list[Arrived]:

@@ -80,8 +80,10 @@ def open_slots(inlet: Inlet, assembly: Assembly, *, ipv6: bool) -> Slots:
     """
     if _options.LINUX:
         # Imported where it is needed: ctypes takes longer than all the rest of the package.
-        from udp_multicast.channels import _mmsg, _recvmmsg
-
+        try:
+            from udp_multicast.channels import _mmsg, _recvmmsg
+        except ImportError:  # a Python that was built without ctypes
+            return OneSlot(inlet)
         call = _mmsg.find("recvmmsg")
         if call is not None:
             return _recvmmsg.ManySlots(inlet, call, assembly, ipv6=ipv6)

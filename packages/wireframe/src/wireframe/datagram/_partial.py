@@ -113,9 +113,11 @@ class Partial:
             self.view[filled:end] = payload
         else:
             self.view.release()
-            self.buffer.seek(filled)
-            self.buffer.write(payload)
-            self.view = self.buffer.getbuffer()
+            try:
+                self.buffer.seek(filled)
+                self.buffer.write(payload)
+            finally:  # no memory, or an interrupt: without a view nothing could be received any more
+                self.view = self.buffer.getbuffer()
         self.filled = end
         self.ends.append(end)
 

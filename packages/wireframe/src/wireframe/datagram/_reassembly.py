@@ -55,6 +55,9 @@ class Reassembler:
         Given a number of bytes, returns memory of that size, with the methods of
         `io.BytesIO` that `Memory` names. One of these itself, as in
         ``lambda size: BytesIO(bytes(size))``, saves a copy of each message.
+        From Python 3.13 on, take a subclass whose `close` suppresses
+        `BufferError`: what is collected together with a view of it is told
+        about on standard error otherwise.
 
     Attributes
     ----------
