@@ -15,9 +15,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import aggregate_barrier
 import echo_round_trips
+import group_traffic
 import hub_barrier
 import machine
+import mpi_barrier
 import multicast
 from sides import SideError
 
@@ -25,7 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: One module per package: ``run(options, show)`` returns rows for the file.
-BENCHES: Final = {"mxl-sockets": hub_barrier, "udp-multicast": multicast, "echo-rig": echo_round_trips}
+BENCHES: Final = {
+    "mxl-sockets": hub_barrier,
+    "mxl-sockets-aggregated": aggregate_barrier,
+    "mxl-sockets-mpi": mpi_barrier,
+    "udp-multicast": multicast,
+    "echo-rig": echo_round_trips,
+    "group-ports": group_traffic,
+}
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

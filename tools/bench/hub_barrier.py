@@ -5,6 +5,9 @@ Every side runs in a process of its own with a load process of its own
 measured in turns. The figure of merit is the CPU time of the hub's process,
 user and system, per molecule and step. Pinned: hub and load share one core,
 which repeats within a few per cent. The figure without pinning stands beside.
+
+A second table sets ``step`` beside an epoll loop in C (``epoll_hub.c``), for
+which the drivers of all sides are in C too; without a compiler it is left out.
 """
 
 from __future__ import annotations
@@ -12,19 +15,31 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import compiled
 import machine
 from harness import Measurement, Target, measure_paired
 from sides import HubSide
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 #: Names of the sides, and what `hub_subject` calls them.
-SIDES: Final = {"ours": "hub", "ours step()": "hub-array", "peer": "peer", "bare": "bare"}
+SIDES: Final = {
+    "ours": "hub",
+    "ours step()": "hub-array",
+    "peer": "peer",
+    "bare": "bare",
+    "C": "epoll",
+}
+#: Those of each table.
+BARRIER: Final = ("ours", "ours step()", "peer", "bare")
+BLOCK: Final = ("ours step()", "peer", "C")
 
 #: From this number of molecules on the ratios are judged; below, a step is mostly waking up.
 JUDGED_FROM: Final = 16
@@ -32,6 +47,9 @@ TARGETS: Final = (
     Target("ours", "peer", 1 / 1.8),
     Target("ours", "bare", 1.4),
 )
+
+#: Share of the steps per second of the hub in C that ours is to reach, up to this number of molecules.
+SHARES_OF_C: Final = ((16, 0.60), (sys.maxsize, 0.65))
 
 SIZES: Final = (1, 16, 128, 1024)
 TRANSPORTS: Final = ("tcp", "unix")
@@ -72,15 +90,40 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
     show : callable
         Takes one line of the table.
     """
-    pythons = _interpreters(options, show)
+    rows = _table(BARRIER, options, show, lambda _: TARGETS)
+    command = compiled.compiler()
+    if command is None:
+        show("step() beside C: skipped, no C compiler")
+        return rows
+    show("step() beside an epoll loop in C, all drivers in C")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        library = compiled.build(command, Path(folder))
+        return rows + _table(BLOCK, options, show, block_targets, library)
+
+
+def block_targets(molecules: int) -> tuple[Target, ...]:
+    """Return the targets of `step` with so many molecules."""
+    share = next(share for most, share in SHARES_OF_C if molecules <= most)
+    return (Target("ours step()", "peer", 1 / 2.5), Target("ours step()", "C", 1 / share, wall=True))
+
+
+def _table(
+    names: Sequence[str],
+    options: argparse.Namespace,
+    show: Callable[[str], None],
+    targets: Callable[[int], Sequence[Target]],
+    library: str = "",
+) -> list[dict[str, Any]]:
+    """Measure and show all rows of one table."""
+    pythons = _interpreters(names, options, show)
     show(_head(pythons))
     rows = []
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     for cell in cells(options):
-        pinned, free = _measure(cell, pythons, rounds)
+        pinned, free = _measure(cell, pythons, rounds, library)
         verdicts = [
             verdict
-            for target in TARGETS
+            for target in targets(cell.molecules)
             if cell.molecules >= JUDGED_FROM and (verdict := target.judge(pinned)) is not None
         ]
         show(_line(cell, pinned, free, pythons) + "; ".join(map(str, verdicts)))
@@ -89,6 +132,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
                 "transport": cell.transport,
                 "molecules": cell.molecules,
                 "extra": cell.extra,
+                "drivers": "C" if library else "Python",
                 "pinned": pinned.as_json(),
                 "free": free.as_json(),
                 "verdicts": [
@@ -100,12 +144,14 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
     return rows
 
 
-def _measure(cell: Cell, pythons: Mapping[str, str], rounds: int) -> tuple[Measurement, Measurement]:
+def _measure(
+    cell: Cell, pythons: Mapping[str, str], rounds: int, library: str
+) -> tuple[Measurement, Measurement]:
     """Measure one row, pinned and free, with the same processes."""
     with contextlib.ExitStack() as stack:
         sides = {
             name: stack.enter_context(
-                HubSide(SIDES[name], cell.transport, cell.molecules, cell.extra, python)
+                HubSide(SIDES[name], cell.transport, cell.molecules, cell.extra, python, library)
             )
             for name, python in pythons.items()
         }
@@ -117,16 +163,20 @@ def _measure(cell: Cell, pythons: Mapping[str, str], rounds: int) -> tuple[Measu
         return pinned, measure_paired(sides, cell.molecules, max(2, rounds // 3))
 
 
-def _interpreters(options: argparse.Namespace, show: Callable[[str], None]) -> dict[str, str]:
+def _interpreters(
+    names: Sequence[str], options: argparse.Namespace, show: Callable[[str], None]
+) -> dict[str, str]:
     """Return the sides that can be run here, and with which Python."""
     wanted = {
         "ours": (sys.executable, "mxl_sockets"),
         "ours step()": (sys.executable, "mxl_sockets"),
         "peer": (options.peer_python or sys.executable, "maxwelllink.sockets"),
         "bare": (sys.executable, "numpy"),
+        "C": (sys.executable, "numpy"),
     }
     found = {}
-    for side, (python, module) in wanted.items():
+    for side in names:
+        python, module = wanted[side]
         if subprocess.run(
             [python, "-c", f"import {module}"], capture_output=True, check=False, timeout=60
         ).returncode:

@@ -2,7 +2,7 @@
 
 Started by the bench, never imported::
 
-    python hub_subject.py (hub | hub-array | peer | bare) (tcp | unix) MOLECULES EXTRA
+    python hub_subject.py (hub | hub-array | peer | bare | epoll) (tcp | unix) MOLECULES EXTRA [LIBRARY]
 
 It talks to the bench in lines on standard input and output: first it says
 ``{"address": ...}``, then ``{"bound": true}`` when all drivers are there; each
@@ -18,6 +18,7 @@ step of each kind does:
 ``hub-array``  ``step(fields)`` with that array
 ``peer``       as ``hub``, with the hub of the maxwelllink package
 ``bare``       as told in `bare_loop`
+``epoll``      the same in C, as told in ``epoll_hub.c``; LIBRARY is what it was built to
 =============  =====================================================================
 """
 
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bare_loop import BareLoop
+from compiled import CompiledHub
 from descriptors import allow_many_descriptors
 
 if TYPE_CHECKING:
@@ -44,9 +46,14 @@ if TYPE_CHECKING:
 
     #: Makes one step with these fields.
     Step = Callable[[NDArray[np.float64]], None]
+    #: Makes a number of steps, changing the fields before each.
+    Steps = Callable[[NDArray[np.float64], int], None]
 
 BIND_TIMEOUT_S = 60.0
 STEP_TIMEOUT_S = 60.0
+
+#: What is added to every field before each step.
+FIELD_CHANGE = 1e-6
 
 #: Where the bench listens. What a hub prints goes to standard error instead.
 ANSWERS = os.dup(1)
@@ -113,8 +120,8 @@ def peer_step(transport: str, molecules: int, folder: Path) -> Iterator[Step]:
 
 
 @contextlib.contextmanager
-def bare_step(transport: str, molecules: int, extra: int, folder: Path) -> Iterator[Step]:
-    """Step through the bare loop."""
+def accepted(transport: str, molecules: int, folder: Path) -> Iterator[list[socket.socket]]:
+    """Give the connections of all drivers."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(
             socket.socket(socket.AF_UNIX if transport == "unix" else socket.AF_INET, socket.SOCK_STREAM)
@@ -130,20 +137,44 @@ def bare_step(transport: str, molecules: int, extra: int, folder: Path) -> Itera
             if transport == "tcp":
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connections.append(connection)
-        loop = BareLoop(connections, extra)
-        stack.callback(loop.close)
+        yield connections
+
+
+@contextlib.contextmanager
+def bare_step(transport: str, molecules: int, extra: int, folder: Path) -> Iterator[Step]:
+    """Step through the bare loop."""
+    with (
+        accepted(transport, molecules, folder) as connections,
+        contextlib.closing(BareLoop(connections, extra)) as loop,
+    ):
         yield loop.step
 
 
-def answer_orders(step: Step, molecules: int) -> None:
+@contextlib.contextmanager
+def compiled_steps(transport: str, molecules: int, extra: int, folder: Path, library: str) -> Iterator[Steps]:
+    """Step through the loop in C; so are the steps themselves counted."""
+    with accepted(transport, molecules, folder) as connections:
+        yield CompiledHub(library, connections, extra).steps
+
+
+def one_by_one(step: Step) -> Steps:
+    """Repeat a step in Python, as a solver does."""
+
+    def steps(fields: NDArray[np.float64], count: int) -> None:
+        for _ in range(count):
+            fields += FIELD_CHANGE
+            step(fields)
+
+    return steps
+
+
+def answer_orders(make_steps: Steps, molecules: int) -> None:
     """Run as many steps as each line of input says, and tell what they cost."""
     fields = np.full((molecules, 3), 1e-3)
     for line in sys.stdin:
         steps = int(line)
         cpu, wall = time.process_time(), time.perf_counter()
-        for _ in range(steps):
-            fields += 1e-6
-            step(fields)
+        make_steps(fields, steps)
         say(steps=steps, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
 
 
@@ -153,6 +184,11 @@ def main() -> None:
     allow_many_descriptors(molecules + 256)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
+        if kind == "epoll":
+            with compiled_steps(transport, molecules, extra, folder, sys.argv[5]) as steps:
+                say(bound=True)
+                answer_orders(steps, molecules)
+            return
         if kind == "bare":
             side = bare_step(transport, molecules, extra, folder)
         elif kind == "peer":
@@ -161,7 +197,7 @@ def main() -> None:
             side = our_step(transport, molecules, folder, array=kind == "hub-array")
         with side as step:
             say(bound=True)
-            answer_orders(step, molecules)
+            answer_orders(one_by_one(step), molecules)
 
 
 if __name__ == "__main__":

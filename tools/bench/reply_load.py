@@ -2,13 +2,14 @@
 
 Started by the bench, never imported::
 
-    python reply_load.py (HOST:PORT | PATH) CONNECTIONS EXTRA
+    python reply_load.py (HOST:PORT | PATH) CONNECTIONS EXTRA [LIBRARY]
 
 Every connection takes ``INIT``, then answers each combined request of 196
 bytes by one reply of 124 bytes and EXTRA more in one write, always the same
 bytes. ``STATUS`` is answered, ``STOP`` by ``BYE``. It ends when all
 connections have ended. It is one tight epoll loop, the same for every hub, so
-that differences are the hubs'.
+that differences are the hubs'. With LIBRARY, which ``epoll_hub.c`` was built
+to, that loop is in C.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 from typing import Final
 
+from compiled import CompiledLoad
 from descriptors import allow_many_descriptors
 
 REQUEST_SIZE: Final = 196
@@ -134,13 +136,34 @@ def serve(connections: list[socket.socket], reply: bytes) -> None:
     epoll.close()
 
 
+def serve_compiled(library: str, connections: list[socket.socket], reply: bytes) -> None:
+    """Answer until all connections have ended; whole requests in C."""
+    load = CompiledLoad(library, connections, reply)
+    dialogues = [Dialogue(connection, reply) for connection in connections]
+    living = len(connections)
+    while living:
+        index, data = load.serve()
+        try:
+            lives = bool(data) and dialogues[index].feed(data)
+        except OSError:
+            lives = False
+        if not lives:
+            connections[index].close()  # which ends watching it
+            living -= 1
+    load.close()
+
+
 def main() -> None:
     """Connect, say so, serve."""
     address, count, extra = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    library = "".join(sys.argv[4:])
     allow_many_descriptors(count + 64)
     connections = [connect(address) for _ in range(count)]
     print("connected", flush=True)
-    serve(connections, whole_reply(extra))
+    if library:
+        serve_compiled(library, connections, whole_reply(extra))
+    else:
+        serve(connections, whole_reply(extra))
 
 
 if __name__ == "__main__":

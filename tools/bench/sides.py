@@ -146,17 +146,21 @@ class HubSide:
         Connections, and bytes of extra in each reply.
     python : str
         Interpreter of the hub: the one that has the package in question.
+    library : str
+        `epoll_hub.c` as a shared library: then the drivers are in C, and the hub ``epoll`` is possible.
     """
 
-    def __init__(self, kind: str, transport: str, molecules: int, extra: int, python: str) -> None:
+    def __init__(
+        self, kind: str, transport: str, molecules: int, extra: int, python: str, library: str = ""
+    ) -> None:
         with contextlib.ExitStack() as stack:
             self._hub = stack.enter_context(
-                Program(python, "hub_subject.py", kind, transport, molecules, extra)
+                Program(python, "hub_subject.py", kind, transport, molecules, extra, library)
             )
             address = self._heard("address")
             # Entered last, so left first. The hub stops its drivers, but a peer's hub may not succeed.
             self._load = stack.enter_context(
-                Program(sys.executable, "reply_load.py", address, molecules, extra)
+                Program(sys.executable, "reply_load.py", address, molecules, extra, library)
             )
             self._load.hear()
             self._heard("bound")

@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -109,6 +110,14 @@ def descriptors():
     """Ask which descriptors of this process are open; nothing where the system does not tell."""
     folder = Path("/proc/self/fd")
     return lambda: sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+
+
+@pytest.fixture
+def runtime(cleanup, monkeypatch):
+    """A private runtime folder for status sockets; its path is short enough for a socket's."""
+    folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="mxl"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    return Path(folder)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass, field, fields
 
 from mxl_sockets import _poll
+from mxl_sockets._connection import NO_WAIT
 from mxl_sockets._driver_protocol import DriverProtocol, End
 from wireframe import NEED_DATA, ipi
 
@@ -23,6 +24,9 @@ class Setup:
     steps: int = 2
     two_phase: bool = False
     resume: bool = False
+    #: Replies are waited for in order where the hub wants it; else it is told at once
+    #: that nothing has come, as on a system that cannot do that.
+    ordered: bool = False
     #: Use the array API instead of the dict API.
     arrays: bool = False
     #: Drivers that may die, all together.
@@ -98,14 +102,21 @@ class Line:
         self.bytes_read = 0
         self.bytes_sent = 0
 
+    #: Nothing is told early here.
+    family = socket.AF_UNIX
+
+    def setsockopt(self, level, option, value):
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVTIMEO)
+
     def setblocking(self, flag):
-        assert not flag
+        pass  # what waits tells its flags
 
     def fileno(self):
         return self.descriptor
 
-    def send(self, data):
+    def send(self, data, flags):
         assert not self.closed
+        assert flags == NO_WAIT
         if self.broken:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         if self.ended:
@@ -120,8 +131,10 @@ class Line:
         self.to_driver += data[:size]
         return size
 
-    def recv_into(self, buffer):
+    def recv_into(self, buffer, size=0, flags=0):
         assert not self.closed
+        if flags != NO_WAIT and self.world.setup.ordered:
+            self.world.wait_for(self)
         if self.broken:
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         size = min(len(self.to_hub), len(buffer))
@@ -137,7 +150,7 @@ class Line:
         return size
 
     def recv(self, size, flags):
-        assert (size, flags) == (1, socket.MSG_PEEK)
+        assert (size, flags) == (1, socket.MSG_PEEK | NO_WAIT)
         if not (self.to_hub or self.ended or self.broken):
             raise BlockingIOError
         if self.broken:

@@ -25,7 +25,7 @@ from collections import Counter
 
 import numpy as np
 
-from mxl_sockets import SocketHub, StepTimeout, _accept, _coupling, _exchange, _lifecycle, _loop, _poll, hub
+from mxl_sockets import SocketHub, StepTimeout, _accept, _coupling, _exchange, _lifecycle, _loop, _poll
 from mxl_sockets._client import Phase
 from mxl_sockets._listen import Listener
 from wireframe import ipi
@@ -34,6 +34,8 @@ from .simulated_drivers import Door, History, Line, SilentWaker, SimulatedDriver
 
 #: Seconds every call of the simulated solver waits.
 PATIENCE = 1.0
+#: Seconds that a read of a connection waits.
+READ_WAIT = 0.004
 #: Waits for nobody in a row, after which the hub has evidently lost something.
 STUCK = 8
 #: Field of a repeated call; it must never reach a driver.
@@ -87,6 +89,15 @@ class World:
 
     def poll(self, timeout):
         """Let the world go on until the schedule wakes the hub."""
+        return self._go_on(self._ready, timeout)
+
+    def wait_for(self, line):
+        """Let the world go on until there is something to read, or the read is given up."""
+        in_vain = self._in_vain
+        self._go_on(lambda: [line] if line.events(_poll.READ) else [], READ_WAIT)
+        self._in_vain = in_vain
+
+    def _go_on(self, find, timeout):
         while True:
             for driver in self.drivers:
                 if driver.life.alive and driver.line.closed:
@@ -94,7 +105,7 @@ class World:
                 elif driver.life.alive and not driver.hung and (driver.line.taken or driver.line.to_driver):
                     driver.serve()
                     self.mark(driver.line)  # there may be room again
-            ready = self._ready()
+            ready = find()
             options = self._options(ready, timeout)
             action, driver = options[0] if self._closing else self.schedule.choose(self, options, timeout)
             if action == "wake":
@@ -330,7 +341,7 @@ def simulation():
     """Replace the hub's event source and clock; gives ``run(setup, schedule, judge) -> History``."""
     current = []
     clock = types.SimpleNamespace(monotonic=lambda: current[-1].now)
-    replaced = [(module, "time", clock) for module in (hub, _coupling, _lifecycle, _loop)]
+    replaced = [(module, "time", clock) for module in (_coupling, _lifecycle, _loop)]
     replaced += [
         (_coupling, "make_poller", lambda: current[-1]),
         (_accept, "prepare_tcp", lambda line: None),

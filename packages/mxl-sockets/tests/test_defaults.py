@@ -57,6 +57,8 @@ def parameters(function):
                 "silence_limit": None,
                 "max_extra": 16 * 1024 * 1024,
                 "max_waiting": 16384,
+                "on_step": None,
+                "status_socket": False,
             },
         ),
         (SocketHub.register_molecule, {"molecule_id": REQUIRED}, {}),

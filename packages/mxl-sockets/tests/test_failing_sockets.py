@@ -78,9 +78,9 @@ def faulty(monkeypatch, schedule):
                 if what != "accept":
                     real = getattr(self, what)
 
-                    def call(data):
+                    def call(*arguments):
                         schedule.check()
-                        return real(data)
+                        return real(*arguments)
 
                     setattr(self, what, call)
 
@@ -167,8 +167,8 @@ def test_sockets_that_move_a_few_bytes_at_a_time_only_take_longer(
         def __init__(self, *arguments, **named):
             super().__init__(*arguments, **named)
             send, receive = self.send_now, self.receive_into
-            self.send_now = lambda data: send(memoryview(data)[:portion])
-            self.receive_into = lambda data: receive(memoryview(data)[:portion])
+            self.send_now = lambda data, *flags: send(memoryview(data)[:portion], *flags)
+            self.receive_into = lambda data, *flags: receive(memoryview(data)[:portion], *flags)
 
     monkeypatch.setattr("mxl_sockets._links.Connection", Narrow)
     hub = make_hub(two_phase=two_phase)

@@ -405,12 +405,89 @@ def test_an_interrupt_between_two_system_calls_loses_no_step(
     assert which >= (3 if what == "peek" else 6)
 
 
-def test_an_interrupt_anywhere_in_a_step_leaves_no_lock_and_no_step_behind(make_hub, pumped):
+@pytest.fixture
+def prompt(monkeypatch):
+    """Pump the drivers of a list whenever the hub waits for a reply; a function may take the hub's place."""
+    drivers = []
+
+    class Prompt(Connection):
+        read = staticmethod(lambda real, row: real(row))
+
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            real = self.receive_into
+
+            def call(row, *flags):
+                if flags:
+                    return real(row, *flags)
+                for driver in drivers:
+                    driver.pump()
+                return Prompt.read(real, row)
+
+            self.receive_into = call
+
+    monkeypatch.setattr("mxl_sockets._links.Connection", Prompt)
+    return drivers, Prompt
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupt_while_replies_are_read_in_order_loses_no_step(make_hub, pumped, prompt, when):
+    """What had come before it is kept, and nobody is lost whose reply had not been read yet."""
+    drivers, connection = prompt
+    left = [0]
+
+    def read(real, row):
+        left[0] -= 1
+        if left[0] == -1:
+            if when == "after":
+                real(row)
+            raise Interrupted
+        return real(row)
+
+    connection.read = read
+    payloads = {one: {} for one in range(20)}  # more than one batch
+    for which in itertools.count():
+        hub = make_hub(resume=True)
+        endpoints = [hub.add_endpoint(one) for one in payloads]
+        drivers[:] = [pumped(endpoint) for endpoint in endpoints]
+        everybody = list(drivers)
+        left[0] = which
+        interrupts = 0
+        for number in (1.0, 2.0):
+            result = {}
+            timeout = 1  # so that replies are read in order
+            while not result:
+                for one, driver in enumerate(drivers):
+                    if not driver.pump():
+                        drivers[one] = pumped(endpoints[one])
+                        everybody.append(drivers[one])
+                hub.wait_until_bound(payloads, timeout=0)
+                try:
+                    result = hub.step_barrier({one: field(number) for one in payloads}, timeout=timeout)
+                except Interrupted:
+                    interrupts += 1
+                    timeout = 0  # the rest is read as the drivers are pumped
+            total = sum(range(1, int(number) + 1))
+            assert [result[one]["amp"][0] for one in payloads] == [(1 + one) * total for one in payloads]
+        assert interrupts == (left[0] < 0)
+        assert len(everybody) == len(payloads) + (interrupts and when == "after")
+        for driver in everybody:
+            assert len(set(driver.commits)) == len(driver.commits)
+            driver.close()
+        hub.stop()
+        if not interrupts:
+            break
+    assert which == 2 * len(payloads)
+
+
+@pytest.mark.parametrize("timeout", [0, 1])
+def test_an_interrupt_anywhere_in_a_step_leaves_no_lock_and_no_step_behind(make_hub, pumped, prompt, timeout):
     """Raised wherever the interpreter runs signal handlers: the next calls work, and stop() stops."""
-    for two_phase in (False, True):
+    for two_phase in (False, True) if timeout == 0 else (False,):
         for which in itertools.count():
             hub = make_hub(two_phase=two_phase, resume=True)
             driver = pumped(hub.address)
+            prompt[0][:] = [driver]
             assert hub.wait_until_bound({0: {}})
             left = [which]
 
@@ -425,17 +502,19 @@ def test_an_interrupt_anywhere_in_a_step_leaves_no_lock_and_no_step_behind(make_
             for _ in range(2):
                 sys.setprofile(None if raised else interrupt)
                 try:
-                    hub.step_barrier({0: field(1.0)}, timeout=0)
+                    hub.step_barrier({0: field(1.0)}, timeout=timeout)
                 except Interrupted:
                     raised = True
                 finally:
                     sys.setprofile(None)
                 if not driver.pump():
                     driver = pumped(hub.address)
+                    prompt[0][:] = [driver]
             result = {}
             for _ in range(20):
                 if not driver.pump():
                     driver = pumped(hub.address)
+                    prompt[0][:] = [driver]
                 hub.wait_until_bound({0: {}}, timeout=0)
                 if result := hub.step_barrier({0: field(2.0)}, timeout=0):
                     break

@@ -122,6 +122,9 @@ def search(run, setup, memory=True):
         Setup(molecules=2, steps=1, deaths=2, delays=0, resume=True, reset=True, replacement="later"),
         Setup(molecules=2, steps=2, arrays=True, replacement="later"),
         Setup(molecules=2, steps=1, resume=True, two_phase=True, reset=True),
+        Setup(steps=1, delays=2, ordered=True, replacement="later"),
+        Setup(molecules=2, steps=1, deaths=2, resume=True, ordered=True, reset=True, replacement="waits"),
+        Setup(molecules=2, steps=2, delays=1, chatter=1, arrays=True, ordered=True, replacement="waits"),
     ],
     ids=str,
 )
@@ -137,6 +140,7 @@ def test_all_interleavings_keep_every_step_whole(run, setup):
         Setup(molecules=2, steps=1, deaths=0, delays=2),
         Setup(molecules=1, steps=2, resume=True),
         Setup(molecules=1, steps=1, two_phase=True),
+        Setup(molecules=2, steps=1, deaths=0, delays=2, ordered=True),
     ],
     ids=str,
 )
@@ -163,6 +167,7 @@ def random_setup(seed):
         pieces=dice.random() < 0.6,
         chatter=dice.choice((0, 0, 1, 2)),
         silence_limit=dice.choice((None, None, 2.5)),
+        ordered=dice.random() < 0.5,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 import pickle
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxl_sockets import HubProtocolError, HubStatus, ReplyTimes, StepTimeout, UnexpectedMessage
-from mxl_sockets.status import ReplyTimer
+from mxl_sockets._losses import LONGEST, MOST, Losses
+from mxl_sockets._quiet_log import QuietLogger
+from mxl_sockets.status import ReplyTimer, StepRate
 
 
 def test_no_replies_have_no_times():
@@ -79,6 +82,52 @@ def test_a_status_does_not_change():
     status = HubStatus(None, {}, [], [], {}, False, 0, 0, None, ReplyTimes())
     with pytest.raises(dataclasses.FrozenInstanceError):
         status.steps = 1
+
+
+# -- the rate ----------------------------------------------------------------
+
+
+def test_the_rate_is_that_of_the_time_since_the_first_look_in_the_window():
+    rate = StepRate(100.0)
+    assert rate.look(100.0, 0) == 0.0
+    assert rate.look(101.0, 50) == 50.0
+    assert rate.look(103.0, 50) == pytest.approx(50 / 3)
+    assert rate.look(106.5, 50) == 0.0  # counted from 103.0 on: nothing was done since
+
+
+def test_who_looks_rarely_gets_the_rate_since_the_look_before():
+    rate = StepRate(0.0)
+    rate.look(10.0, 1000)
+    assert rate.look(110.0, 1500) == 5.0
+
+
+def test_looks_in_quick_succession_are_not_all_kept():
+    """Else many watchers would leave a window that is too short to tell anything."""
+    rate = StepRate(0.0)
+    for tick in range(1, 100_001):
+        found = rate.look(tick * 1e-4, tick)
+    assert found == pytest.approx(1e4)
+    assert len(rate._looks) <= 1 + StepRate.WINDOW / StepRate.SPACING
+
+
+def test_a_clock_that_stands_still_gives_no_rate():
+    assert StepRate(5.0).look(5.0, 3) == 0.0
+
+
+# -- losses ------------------------------------------------------------------
+
+
+def test_the_latest_losses_are_remembered_and_no_more():
+    losses = Losses(QuietLogger(logging.getLogger("test")))
+    for number in range(MOST + 5):
+        losses.note("127.0.0.1:5", number, "x" * 2 * LONGEST)
+    recent = losses.recent()
+    assert losses.count == MOST + 5
+    assert [loss.text.partition(":")[0] for loss in recent] == ["127.0.0.1"] * MOST
+    assert f"(molecule {MOST + 4})" in recent[-1].text
+    assert f"(molecule {5})" in recent[0].text
+    assert all(len(loss.text) == LONGEST for loss in recent)
+    assert 0 <= recent[-1].seconds <= recent[0].seconds < 60
 
 
 # -- errors ------------------------------------------------------------------

@@ -5,6 +5,9 @@ The solver's side is `SocketHub`, the molecule's side is `Driver`::
     solver ── fields (N, 3) ──▶ SocketHub ──▶ one connection each ──▶ Driver ── field ──▶ model
            ◀── amplitudes ───             ◀──                    ◀──         ◀─ amplitude ─
 
+Many molecules on many nodes share few connections: an `AggregatedSocketHub`
+speaks to one `Bridge` per node, and the drivers connect to that.
+
 Names that start with an underscore are those of the module that this package
 succeeds, for programs that used them; see `mxl_sockets.compat`.
 """
@@ -14,7 +17,10 @@ from __future__ import annotations
 from mxl_sockets._driver_protocol import End
 from mxl_sockets._model import Model, Parameters
 from mxl_sockets._roster import WaitingDriver
+from mxl_sockets._step_watch import StepRecord
 from mxl_sockets._version import __version__
+from mxl_sockets.aggregated import AggregatedSocketHub
+from mxl_sockets.bridge import Bridge, BridgeSummary
 from mxl_sockets.compat import (  # noqa: F401 - for programs that used them
     _EYE3_BYTES,
     _FIELDDATA_HDR,
@@ -75,10 +81,12 @@ from mxl_sockets.errors import (
     StepTimeout,
     UnexpectedMessage,
 )
+from mxl_sockets.forces import ForceField, ForceResult
 from mxl_sockets.hub import SocketHub
+from mxl_sockets.manifest import BridgeManifest, RemoteBridgeSpec, read_manifest, write_manifest
 from mxl_sockets.mpi import am_master, mpi_bcast_from_master
 from mxl_sockets.ports import get_available_host_port
-from mxl_sockets.status import HubStatus, ReplyTimes
+from mxl_sockets.status import HubStatus, Loss, ReplyTimes
 from mxl_sockets.two_level import TwoLevelSystem
 
 __all__ = [
@@ -98,19 +106,28 @@ __all__ = [
     "SOURCEREADY",
     "STATUS",
     "STOP",
+    "AggregatedSocketHub",
+    "Bridge",
+    "BridgeManifest",
+    "BridgeSummary",
     "Driver",
     "DriverSummary",
     "End",
+    "ForceField",
+    "ForceResult",
     "ForeignProcessError",
     "FrozenStepError",
     "HubProtocolError",
     "HubStatus",
     "HubStopped",
+    "Loss",
     "Model",
     "ModelError",
     "Parameters",
+    "RemoteBridgeSpec",
     "ReplyTimes",
     "SocketHub",
+    "StepRecord",
     "StepTimeout",
     "TwoLevelSystem",
     "UnexpectedMessage",
@@ -119,4 +136,6 @@ __all__ = [
     "am_master",
     "get_available_host_port",
     "mpi_bcast_from_master",
+    "read_manifest",
+    "write_manifest",
 ]

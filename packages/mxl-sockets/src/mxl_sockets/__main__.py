@@ -1,5 +1,8 @@
 """Command line: ``python -m mxl_sockets drive package.module:Model --address HOST:PORT``.
 
+``python -m mxl_sockets bridge --hub HOST:PORT --group NAME`` serves a node of an aggregated hub.
+``python -m mxl_sockets watch HOST:PORT`` shows what a hub on this machine is doing.
+
 Exit codes: 0 the hub said stop; 1 the model failed; 2 wrong arguments; 3 no
 hub, or it went away; 4 the hub broke the protocol; 128 + n ended by signal n.
 """
@@ -7,16 +10,23 @@ hub, or it went away; 4 the hub broke the protocol; 128 + n ended by signal n.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import importlib
 import json
 import logging
-import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from mxl_sockets import _bridge_command, _watch_command
+from mxl_sockets._command import (
+    EXIT_MODEL,
+    EXIT_NO_HUB,
+    EXIT_PROTOCOL,
+    EXIT_SIGNAL,
+    EXIT_USAGE,
+    fail,
+    stopped_by_signals,
+)
 from mxl_sockets._driver_protocol import End
 from mxl_sockets._model import Model, as_model
 from mxl_sockets._version import __version__
@@ -24,14 +34,7 @@ from mxl_sockets.driver import Driver
 from mxl_sockets.errors import HubProtocolError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import FrameType
-
-EXIT_MODEL: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_NO_HUB: Final = 3
-EXIT_PROTOCOL: Final = 4
-EXIT_SIGNAL: Final = 128
+    from collections.abc import Sequence
 
 
 class UsageError(Exception):
@@ -144,40 +147,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="seconds of silence after which to give up (default never)",
     )
     drive.add_argument("--quiet", "-q", action="store_true", help="report errors only")
+    _bridge_command.add_parser(commands)
+    _watch_command.add_parser(commands)
     return parser
-
-
-@contextlib.contextmanager
-def stopped_by_signals(driver: Driver) -> Iterator[list[int]]:
-    """Stop the driver at SIGTERM or SIGINT; a second one has its usual effect.
-
-    Yields the list of signals that came. Python handles signals in the main
-    thread only; in another one nothing is changed. A signal that we were
-    started to ignore, as a shell does for jobs in the background, stays ignored.
-    """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
-        driver.stop()
-
-    previous = {
-        number: handler
-        for number in (signal.SIGTERM, signal.SIGINT)
-        # None: set by something that is not Python, and not to be restored by us.
-        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
-    }
-    for number in previous:
-        signal.signal(number, handle)
-    try:
-        yield came
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def run_drive(options: argparse.Namespace) -> int:
@@ -194,25 +166,19 @@ def run_drive(options: argparse.Namespace) -> int:
             idle_timeout=options.idle_timeout,
         )
     except (UsageError, ValueError) as error:
-        return _fail(EXIT_USAGE, error)
+        return fail(EXIT_USAGE, error)
     with stopped_by_signals(driver) as signals:
         try:
             summary = driver.run()
         except ModelError as error:  # the log has shown the traceback
-            return _fail(EXIT_MODEL, error)
+            return fail(EXIT_MODEL, error)
         except HubProtocolError as error:
-            return _fail(EXIT_PROTOCOL, error)
+            return fail(EXIT_PROTOCOL, error)
         except OSError as error:
-            return _fail(EXIT_NO_HUB, error)
+            return fail(EXIT_NO_HUB, error)
     if signals:
         return EXIT_SIGNAL + signals[0]
     return EXIT_NO_HUB if summary.reason in (End.LOST, End.IDLE) else 0
-
-
-def _fail(code: int, error: Exception) -> int:
-    if sys.stderr is not None:  # closed by whoever started us
-        sys.stderr.write(f"mxl_sockets: {error}\n")
-    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

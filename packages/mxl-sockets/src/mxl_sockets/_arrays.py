@@ -18,7 +18,7 @@ Fields: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 WIRE_FLOAT: Final = np.dtype("<f8")
 
 
-def _reals(values: ArrayLike) -> Fields:
+def reals(values: ArrayLike) -> Fields:
     """Return float64, or raise TypeError where numpy would make some of anything.
 
     Asked for float64 at once, numpy reads strings, takes None for nan and
@@ -49,14 +49,14 @@ def fields_of_requests(requests: Mapping[int, Mapping[str, Any]]) -> bytes:
         A field is missing or is not three real numbers; the molecule is named.
     """
     try:
-        fields = _reals([request["efield_au"] for request in requests.values()])
+        fields = reals([request["efield_au"] for request in requests.values()])
         if fields.shape == (len(requests), 3):
             return fields.tobytes()
     except (KeyError, TypeError, ValueError):
         pass  # find out below who it was
     for molecule_id, request in requests.items():
         try:
-            shape = _reals(request["efield_au"]).shape
+            shape = reals(request["efield_au"]).shape
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"molecule {molecule_id}: no usable efield_au in its request: {error!r}"
@@ -75,7 +75,7 @@ def fields_of_array(fields: ArrayLike, count: int) -> bytes:
         The shape is not ``(count, 3)``, or these are not real numbers.
     """
     try:
-        array = _reals(fields)
+        array = reals(fields)
     except (TypeError, ValueError) as error:
         raise ValueError(f"fields are no array of real numbers: {error}") from error
     if array.shape != (count, 3):

@@ -53,7 +53,8 @@ class StepResult:
     ids : tuple of int
         Molecules in frozen order.
     amplitudes : bytes
-        One vector (24 bytes, 3 little-endian float64, atomic units) each.
+        One vector (24 bytes, 3 little-endian float64, atomic units) each; of an
+        evaluation of forces what `pack_answer` made of each, one after the other.
     extras : list of bytes
         One byte string each.
     """
@@ -81,6 +82,8 @@ class Barrier:
         self.two_phase = two_phase
         self.ids: tuple[int, ...] = ()
         self.fields = b""
+        #: Of an evaluation of forces, which has no fields: what each is sent.
+        self.requests: tuple[bytes, ...] = ()
         self._slots: dict[int, int] = {}
         self._slots_of: tuple[int, ...] = ()
         self._fresh = False
@@ -107,7 +110,7 @@ class Barrier:
         """Whether every molecule of the frozen step has answered."""
         return not self.open and bool(self.ids)
 
-    def freeze(self, ids: tuple[int, ...], fields: bytes) -> None:
+    def freeze(self, ids: tuple[int, ...], fields: bytes, requests: tuple[bytes, ...] = ()) -> None:
         """Begin a step.
 
         Parameters
@@ -115,7 +118,9 @@ class Barrier:
         ids : tuple of int
             Different molecules, at least one.
         fields : bytes
-            24 bytes for each.
+            24 bytes for each; none for an evaluation of forces.
+        requests : tuple of bytes
+            For an evaluation of forces: a whole request for each.
 
         Raises
         ------
@@ -131,12 +136,14 @@ class Barrier:
             ids = self._slots_of  # the same object again: cheap to recognise
         else:
             slots = {molecule_id: slot for slot, molecule_id in enumerate(ids)}
-        if not ids or len(slots) != len(ids) or len(fields) != 24 * len(ids):
+        given, size = (len(requests), 0) if requests else (len(ids), 24 * len(ids))
+        fits = given == len(ids) and len(fields) == size
+        if not ids or len(slots) != len(ids) or not fits:
             raise ValueError("a step needs different molecules and one vector for each")
         count = len(ids)
         self._slots, self._slots_of = slots, ids
         self._fresh = True
-        self.ids, self.fields = ids, fields
+        self.ids, self.fields, self.requests = ids, fields, requests
         self._stages = [Stage.UNASKED] * count
         self._asked_at = [0.0] * count
         self._amplitudes = [b""] * count
@@ -169,7 +176,8 @@ class Barrier:
         The caller sends each the request: the combined one, or in two-phase
         mode the field and a status question.
         """
-        after = Stage.STAGING if self.two_phase else Stage.ASKED
+        # Forces commit nobody to anything: there is nothing to stage.
+        after = Stage.STAGING if self.two_phase and not self.requests else Stage.ASKED
         self.latest_ask = now
         slots = self.unasked()
         if self._fresh:
@@ -215,7 +223,7 @@ class Barrier:
         ----------
         slot : int
         amplitude : bytes
-            24 bytes.
+            24 bytes; of an evaluation of forces what `pack_answer` made.
         extra : bytes
 
         Raises
@@ -293,6 +301,6 @@ class Barrier:
         if not self.complete:
             raise ValueError("the step is not complete")
         result = StepResult(self.ids, self._amplitude_block or b"".join(self._amplitudes), self._extras)
-        self.ids, self.fields, self._amplitude_block = (), b"", b""
+        self.ids, self.fields, self.requests, self._amplitude_block = (), b"", (), b""
         self._stages, self._asked_at, self._amplitudes, self._extras = [], [], [], []
         return result

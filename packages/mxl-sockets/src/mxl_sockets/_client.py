@@ -63,7 +63,9 @@ class Client:
         "decoder",
         "endpoint",
         "initialized",
+        "max_extra",
         "molecule_id",
+        "nat",
         "partial",
         "peer",
         "phase",
@@ -76,6 +78,7 @@ class Client:
         self.peer = peer
         self.since = since
         self.endpoint = endpoint
+        self.max_extra = max_extra
         self.phase = Phase.WAITING
         self.molecule_id: int | None = None
         self.initialized = False
@@ -86,7 +89,15 @@ class Client:
         self.slot = -1
         #: Whether the decoder holds an unfinished message.
         self.partial = False
+        #: How many atoms it was asked for; None before. It can serve no other number.
+        self.nat: int | None = None
         self.decoder = ipi.Decoder(accept=ipi.FROM_DRIVER, nat=1, max_extra=max_extra)
+
+    def expect_atoms(self, nat: int) -> None:
+        """Accept replies for so many atoms only; nothing is owed at the moment."""
+        if nat != (self.nat or 1):
+            self.decoder = ipi.Decoder(accept=ipi.FROM_DRIVER, nat=nat, max_nat=nat, max_extra=self.max_extra)
+        self.nat = nat
 
     @property
     def owes_answer(self) -> bool:

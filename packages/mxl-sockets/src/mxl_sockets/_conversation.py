@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets._driver_protocol import End
+from mxl_sockets._quick_ack import acknowledger
 from wireframe import NEED_DATA
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Conversation:
     ) -> None:
         self.messages = 0
         self._sock = sock
+        self._acknowledge = acknowledger(sock)
         self._decoder = decoder
         self._protocol = protocol
         self._is_stopped = is_stopped
@@ -116,6 +118,7 @@ class Conversation:
         return End.STOPPED
 
     def _answer_all(self) -> End | None:
+        sent = False
         while (event := self._decoder.next_event()) is not NEED_DATA:
             self.messages += 1
             answer = self._protocol.receive(event)
@@ -124,12 +127,16 @@ class Conversation:
                 return answer.end
             if answer.message:
                 self._send(answer.message)
+                sent = True
             self._begun = None
             self._last_message = time.monotonic()
             if self._is_stopped():
                 return End.STOPPED
         if self._begun is None and self._decoder.buffered:
             self._begun = time.monotonic()
+        # What is answered is acknowledged by the answer.
+        if self._acknowledge is not None and not sent:
+            self._acknowledge()
         return None
 
     def _is_idle(self) -> bool:

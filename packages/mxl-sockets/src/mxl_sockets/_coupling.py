@@ -10,6 +10,7 @@ from mxl_sockets._client import Phase
 from mxl_sockets._exchange import Exchange
 from mxl_sockets._loop import Loop
 from mxl_sockets._poll import make_poller
+from mxl_sockets.errors import HubStopped, StepTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,14 +44,21 @@ class Coupling:
     allowed : tuple of networks
     latency : float
         Seconds; bounds waits for things that the sockets do not announce.
+    exchange : type of Exchange, optional
+        What holds the conversation, if it is not a plain one.
     """
 
     def __init__(
-        self, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...], latency: float
+        self,
+        roster: Roster[Connection],
+        settings: HubSettings,
+        allowed: tuple[Network, ...],
+        latency: float,
+        exchange: type[Exchange] | None = None,
     ) -> None:
         poller = make_poller()
         try:
-            self.exchange = Exchange(poller, roster, settings, allowed)
+            self.exchange = (exchange or Exchange)(poller, roster, settings, allowed)
         except BaseException:
             poller.close()
             raise
@@ -120,13 +128,14 @@ class Coupling:
                     return None
         exchange.interrupted = False
         exchange.ask(time.monotonic())
+        self.loop.read_in_order(deadline)
 
         def done() -> bool:
             return exchange.lineup.unsettled >= barrier.open or exchange.interrupted or self.stopping
 
         # Replies are judged together; one that is not whole or not legal is no reply yet.
         while True:
-            in_time = self.loop.run_until(done, deadline)
+            in_time = done() or self.loop.run_until(done, deadline)
             exchange.settle()
             if barrier.complete or exchange.interrupted or self.stopping or not in_time:
                 break
@@ -135,6 +144,39 @@ class Coupling:
         result = barrier.take()
         self.steps += 1
         self.roster.remember_extras(result.ids, result.extras)
+        return result
+
+    def freeze_fields(self, ids: tuple[int, ...], fields: bytes) -> None:
+        """Begin a step of fields.
+
+        Raises
+        ------
+        ValueError
+            As `Barrier.freeze`; or a driver has served more atoms than one.
+        """
+        if not self.exchange.lineup.stands(ids, self.roster.generation):
+            self.roster.check_atoms(dict.fromkeys(ids, 1))
+        self.barrier.freeze(ids, fields)
+
+    def complete(self, deadline: float) -> StepResult:
+        """Bring the frozen step to its end, with waiting drivers in place of lost ones.
+
+        Raises
+        ------
+        StepTimeout
+            Not before the deadline.
+        HubStopped
+            The hub is being stopped.
+        """
+        barrier = self.barrier
+        self.loop.look()
+        while (result := self.attempt(deadline)) is None:
+            open_ids = [barrier.ids[slot] for slot in barrier.unanswered()]
+            if not self.bind(open_ids, deadline) or time.monotonic() >= deadline:
+                if self.stopping:
+                    raise HubStopped("the hub was stopped during the step")
+                raise StepTimeout(barrier.late(time.monotonic()), self.roster.missing(open_ids))
+            self.loop.look()
         return result
 
     def shut_down(self, wait: float) -> None:

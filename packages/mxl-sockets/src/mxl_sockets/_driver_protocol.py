@@ -9,13 +9,15 @@ message               state      what happens                      new state
 ``POSDATA``           other      stage, replacing a staged step    HAVEDATA
 ``GETFORCE``          HAVEDATA   commit, answer ``FORCEREADY``     READY
 ``GETFORCE``          other      answer zeros and the last extra   same
+``GETFORCE``          other      error, if it is a force field     --
 ``STOP``              any        answer ``BYE``, end               --
 ``EXIT``              any        end                               --
 ====================  =========  ================================  ==========
 
 The states' names are what they are on the wire. ``GETFORCE`` with nothing
 staged follows MaxwellLink's driver (0.5.0), which answers rather than leaving
-the hub waiting; nothing is committed for it.
+the hub waiting; nothing is committed for it. Zeros in place of forces on atoms
+would pass for forces, so a force field refuses.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
+from mxl_sockets._force_wire import encode_force_reply, read_atoms
 from mxl_sockets._model import Model, Parameters, call_model, encode_amplitude, encode_extra, split_result
+from mxl_sockets.forces import ForceField
 from wireframe import BadHeader, BadPayload
 from wireframe.ipi import (
     BYE,
@@ -97,7 +99,7 @@ class DriverProtocol:
 
     Parameters
     ----------
-    model : Model
+    model : Model or ForceField
         The molecule.
 
     Attributes
@@ -110,13 +112,14 @@ class DriverProtocol:
         Steps committed so far, over all connections.
     """
 
-    __slots__ = ("_extra", "_model", "_nat", "_zeros", "molecule_id", "state", "steps")
+    __slots__ = ("_atoms", "_extra", "_model", "_nat", "molecule_id", "state", "steps")
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model | ForceField) -> None:
         self._model = model
         self._nat: int | None = getattr(model, "nat", None)
-        self._zeros = bytes(24 * self.nat)
         self._extra = b""
+        #: How many atoms a force field was given last.
+        self._atoms = 0
         self.state = NEEDINIT
         self.molecule_id: int | None = None
         self.steps = 0
@@ -127,9 +130,9 @@ class DriverProtocol:
         self._extra = b""
 
     @property
-    def nat(self) -> int:
-        """The only atom count that is accepted."""
-        return 1 if self._nat is None else self._nat
+    def nat(self) -> int | None:
+        """The only atom count that is accepted; None for any."""
+        return 1 if self._nat is None and not isinstance(self._model, ForceField) else self._nat
 
     def receive(self, event: Event) -> Answer:
         """Take one message of the hub.
@@ -186,22 +189,32 @@ class DriverProtocol:
     def _stage(self, message: PosData) -> Answer:
         if self.state == NEEDINIT:
             raise BadHeader("POSDATA before INIT")
-        block = message.positions
-        if len(block) != 24 * self.nat:
-            raise BadPayload(f"POSDATA has {len(block) // 24} atoms, want {self.nat}")
-        field_au = np.frombuffer(block, dtype="<f8").astype(np.float64)
-        if self._nat is not None:
-            field_au = field_au.reshape(self._nat, 3)
-        call_model("stage", self._model, self._model.stage, field_au)
+        positions, cell = read_atoms(message)
+        atoms = len(positions)
+        if atoms != self.nat and self.nat is not None:
+            raise BadPayload(f"POSDATA has {atoms} atoms, want {self.nat}")
+        model = self._model
+        if isinstance(model, ForceField):
+            self._atoms = atoms
+            call_model("stage", model, model.stage, positions, cell)
+        else:
+            field_au = positions[0] if self._nat is None else positions
+            call_model("stage", model, model.stage, field_au)
         self.state = HAVEDATA
         return _SILENCE
 
     def _commit(self) -> Answer:
-        if self.state != HAVEDATA:
-            return Answer(encode_forceready(self._zeros, extra=self._extra))
-        amplitude, extra = split_result(call_model("commit", self._model, self._model.commit))
-        self._extra = encode_extra(extra)
-        message = encode_forceready(encode_amplitude(amplitude, self._nat), extra=self._extra)
+        model = self._model
+        if isinstance(model, ForceField):
+            if self.state != HAVEDATA:
+                raise BadHeader("GETFORCE before POSDATA")
+            message = encode_force_reply(call_model("commit", model, model.commit), self._atoms)
+        elif self.state != HAVEDATA:
+            return Answer(encode_forceready(bytes(24 * (self._nat or 1)), extra=self._extra))
+        else:
+            amplitude, extra = split_result(call_model("commit", model, model.commit))
+            self._extra = encode_extra(extra)
+            message = encode_forceready(encode_amplitude(amplitude, self._nat), extra=self._extra)
         self.state = READY
         self.steps += 1
         return Answer(message)

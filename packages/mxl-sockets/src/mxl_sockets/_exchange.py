@@ -1,4 +1,4 @@
-"""The conversation with the drivers: asking, reading, judging replies.
+"""The conversation with the drivers: reading and judging what they answer.
 
 Everything here runs in whatever thread called the hub, under its lock; `_loop`
 decides which thread waits for the sockets. What may come next is decided in
@@ -8,33 +8,35 @@ decides which thread waits for the sockets. What may come next is decided in
 from __future__ import annotations
 
 import operator
+from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
+from mxl_sockets._asking import Asking
 from mxl_sockets._barrier import Stage
 from mxl_sockets._client import Phase
-from mxl_sockets._links import INTERRUPTED, Links
+from mxl_sockets._connection import NO_WAIT
+from mxl_sockets._force_wire import pack_answer
+from mxl_sockets._links import INTERRUPTED
 from mxl_sockets.status import ReplyTimer
 from wireframe import FrameError, ipi
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from typing_extensions import Buffer
 
     from mxl_sockets._access import Network
     from mxl_sockets._connection import Connection
+    from mxl_sockets._lineup import Batch
     from mxl_sockets._poll import Poller
     from mxl_sockets._roster import Roster
     from mxl_sockets._settings import HubSettings
-
-_GETFORCE: Final = ipi.encode_header(ipi.GETFORCE)
 
 #: Bytes taken from one driver at a time: a chatty one must not starve the others.
 READ_SIZE: Final = 1 << 18
 
 
-class Exchange(Links):
+class Exchange(Asking):
     """The connections of a hub, and what is said over them.
 
     Parameters
@@ -52,8 +54,6 @@ class Exchange(Links):
         self.reply_times = ReplyTimer()
         self._scratch = memoryview(bytearray(READ_SIZE))
         self._now = 0.0
-        #: Whether a driver has staged that may not have been noted in the barrier.
-        self._somebody_staged = False
 
     # -- receiving ---------------------------------------------------------
 
@@ -74,7 +74,7 @@ class Exchange(Links):
                 # Nearly every event is one whole reply: straight into its row, judged later.
                 receive, row, slot = short_way
                 try:
-                    size = receive(row)
+                    size = receive(row, 0, NO_WAIT)
                 except OSError as error:
                     self.fail(self.connections[descriptor], error)
                     continue
@@ -92,6 +92,33 @@ class Exchange(Links):
                 self.reply_times.add(now - self.barrier.latest_ask, received)
         self._commit_staged()
 
+    def read_in_order(self, batch: Batch) -> bool:
+        """Receive the replies of some slots in their order, each into its row, waiting for it if need be.
+
+        The loop runs in C and notes each size before the next read. What is no
+        whole reply is found out when the replies are settled; the end of a
+        stream, whose size is that of nothing read, by the poller.
+
+        Returns
+        -------
+        bool
+            Whether it may go on: False if somebody is late or lost.
+        """
+        first, receives, rows = batch
+        sizes, slots = self.lineup.sizes, iter(range(first, first + len(rows)))
+        try:
+            deque(map(operator.setitem, repeat(sizes), slots, map(operator.call, receives, rows)), 0)
+        except OSError as error:
+            # `slots` has gone one further than the replies.
+            self.fail(self.lineup.drivers[next(slots, first + len(rows)) - 1], error)
+            return False
+        except BaseException:
+            for slot in range(first, first + len(rows)):
+                if not sizes[slot] and self.lineup.is_written(slot):
+                    self.drop(self.lineup.drivers[slot], INTERRUPTED)
+            raise
+        return True
+
     def _lose_track(self, descriptor: int) -> None:
         """Drop a driver whose answer may have been read and forgotten.
 
@@ -107,15 +134,19 @@ class Exchange(Links):
     def settle(self) -> None:
         """Hand the replies that were read to the barrier."""
         if self.lineup.unsettled:
-            for connection, data in self.lineup.settle(self.barrier, self._settings.max_extra):
-                self._receive(connection, data)
+            for connection in self.lineup.settle(self.barrier, self._settings.max_extra):
+                self.settle_one(connection)
 
     def settle_one(self, connection: Connection) -> None:
         """Hand what was read of one reply to the barrier, before anything else happens to its driver."""
         if self.lineup.holds(connection):
-            data = self.lineup.settle_one(connection, self.barrier, self._settings.max_extra)
-            if data is not None:
-                self._receive(connection, data)
+            try:
+                data = self.lineup.settle_one(connection, self.barrier, self._settings.max_extra)
+                if data is not None:
+                    self._receive(connection, data)
+            except BaseException:
+                self._lose_track(connection.descriptor)
+                raise
 
     def _attend(self, descriptor: int, mask: int) -> None:
         """Handle an event that is not simply a reply."""
@@ -128,7 +159,7 @@ class Exchange(Links):
             if mask == _poll.WRITE or connection.phase is Phase.GONE:
                 return
         try:
-            size = connection.receive_into(self._scratch)
+            size = connection.receive_into(self._scratch, 0, NO_WAIT)
         except OSError as error:
             self.fail(connection, error)
             return
@@ -161,38 +192,14 @@ class Exchange(Links):
                 self._handle(connection, event)
         except FrameError as error:
             self.drop(connection, f"broke the protocol: {error}")
+            return
+        if connection.partial and connection.acknowledge is not None:
+            connection.acknowledge()
 
     def _owes_reply(self, connection: Connection) -> bool:
         """Whether a driver that is idle for all we noted was in fact sent a request."""
         barrier, slot = self.barrier, connection.slot
         return barrier.frozen and self.lineup.holds(connection) and barrier.stage_of(slot) is Stage.ASKED
-
-    def _commit_staged(self) -> None:
-        """Tell drivers to commit, once all have staged.
-
-        Only after a whole batch of events: what a staged driver had sent
-        before it was asked must not pass for its amplitude.
-        """
-        if not self._somebody_staged:
-            return
-        barrier, drivers = self.barrier, self.lineup.drivers
-        # The books of both sides are compared, not remembered: an exception
-        # from a signal handler may have ended us half-way before.
-        for slot, driver in enumerate(drivers):
-            if driver.phase is Phase.STAGED and barrier.stage_of(slot) is Stage.STAGING:
-                barrier.stage(slot)
-        barrier.commit()
-        for slot, driver in enumerate(drivers):
-            if driver.phase is Phase.STAGED and barrier.stage_of(slot) is Stage.ASKED:
-                try:
-                    self.lineup.expect([slot])
-                    self.send(driver, _GETFORCE)
-                    if driver.phase is Phase.STAGED:
-                        driver.phase = Phase.IDLE  # its reply may take the short way
-                except BaseException:
-                    self.drop(driver, INTERRUPTED)
-                    raise
-        self._somebody_staged = False
 
     def _handle(self, connection: Connection, event: ipi.Event) -> None:
         """Act on a message that was due."""
@@ -200,7 +207,8 @@ class Exchange(Links):
         if isinstance(event, ipi.ForceReady):
             if phase is Phase.ASKED:
                 connection.phase = Phase.IDLE
-                self.barrier.answer(connection.slot, event.forces, event.extra)
+                answer = pack_answer(event) if self.barrier.requests else event.forces
+                self.barrier.answer(connection.slot, answer, event.extra)
                 self.reply_times.add(self._now - self.barrier.latest_ask, 1)
         elif phase is Phase.STAGING:
             connection.phase = Phase.STAGED
@@ -218,71 +226,6 @@ class Exchange(Links):
             self.roster.generation += 1
         elif event == ipi.BYE:
             self.drop(connection, "said BYE")
-
-    # -- asking ------------------------------------------------------------
-
-    @property
-    def lined_up(self) -> bool:
-        """Whether the same drivers as in the last `ask` serve the frozen step, so that none is missing."""
-        return self.lineup.stands(self.barrier.ids, self.roster.generation)
-
-    def ask(self, now: float) -> None:
-        """Send the frozen step to every molecule that was not asked yet; all are bound."""
-        barrier, lineup = self.barrier, self.lineup
-        self._commit_staged()  # an exception may have come between
-        if self.interrupted:
-            return  # the commit has lost a driver, who stands in the line still
-        if not self.lined_up:
-            lineup.form(barrier.ids, self.roster.bound, self.roster.generation)
-        slots = barrier.unasked()
-        if not slots:
-            return
-        sent: list[int] = []
-        try:
-            barrier.ask(now)
-            lineup.fill(barrier.fields)
-            if barrier.two_phase:
-                for slot in slots:
-                    lineup.drivers[slot].phase = Phase.STAGING
-            else:
-                lineup.expect(slots)
-            self._send_requests(slots, sent)
-        except BaseException:
-            self._take_back(slots, sent)
-            raise
-
-    def _send_requests(self, slots: Sequence[int], sent: list[int]) -> None:
-        """Send each slot its request, noting in `sent` how many bytes of each have gone or wait to go."""
-        lineup, whole = self.lineup, ipi.REQUEST_LENGTH
-        requests = lineup.requests
-        if not self._backlogged and len(slots) == len(requests):
-            try:  # noqa: SIM105 - suppress() costs as much as two replies
-                # The loop of the usual step runs in C; `sent` tells how far it came.
-                sent.extend(map(operator.call, lineup.sends, requests))
-            except OSError:
-                pass  # the one after `sent` is tried again below
-            if sent.count(whole) == len(slots):
-                return
-            for index, done in enumerate(sent):
-                if done != whole:
-                    self.send(lineup.drivers[slots[index]], requests[slots[index]][done:])
-                    sent[index] = whole
-        for slot in slots[len(sent) :]:
-            self.send(lineup.drivers[slot], requests[slot])
-            sent.append(whole)
-
-    def _take_back(self, slots: Sequence[int], sent: list[int]) -> None:
-        """After an exception: drop who may have got a part of its request, note who was not asked."""
-        for index, slot in enumerate(slots):
-            driver = self.lineup.drivers[slot]
-            if index > len(sent):
-                self.barrier.lose(slot)
-                if slot < len(self.lineup.sizes):
-                    self.lineup.sizes[slot] = -1
-                if driver.phase is Phase.STAGING:
-                    driver.phase = Phase.IDLE
-            elif index == len(sent) or sent[index] != ipi.REQUEST_LENGTH:
-                self.drop(driver, INTERRUPTED)
 
     # -- time --------------------------------------------------------------
 

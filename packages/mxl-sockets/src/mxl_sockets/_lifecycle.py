@@ -16,6 +16,10 @@ from mxl_sockets._coupling import Coupling
 from mxl_sockets._listen import Address, adopt, listen_tcp, listen_unix, unix_path
 from mxl_sockets._roster import Roster
 from mxl_sockets._settings import HubSettings
+from mxl_sockets._snapshot import DirectSnapshots
+from mxl_sockets._status_folder import check_system, own_path
+from mxl_sockets._status_socket import StatusServer
+from mxl_sockets._step_watch import WATCHED, WatchedCoupling
 from mxl_sockets.errors import ForeignProcessError, HubStopped
 from mxl_sockets.status import HubStatus, ReplyTimes
 
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
     from mxl_sockets._connection import Connection
     from mxl_sockets._roster import Match
+    from mxl_sockets._snapshot import Snapshots
+    from mxl_sockets._step_watch import OnStep
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +40,11 @@ DEFAULT_PORT = 31415
 
 class HubLifecycle:
     """What `mxl_sockets.SocketHub` does beside registering, binding and stepping."""
+
+    _on_step: OnStep | None
+    _snapshots: Snapshots
+    _status_server: StatusServer | None = None
+    _status_finalizer: weakref.finalize[[], HubLifecycle]
 
     def __init__(
         self,
@@ -53,6 +64,8 @@ class HubLifecycle:
         silence_limit: float | None = None,
         max_extra: int = 16 << 20,
         max_waiting: int = 16384,
+        on_step: OnStep | None = None,
+        status_socket: bool | str = False,
     ) -> None:
         self.timeout = timeout
         self.latency = latency
@@ -65,6 +78,9 @@ class HubLifecycle:
         self._address: Address | None = None
         self._roster: Roster[Connection] = Roster(resume=resume, match=match)
         self._coupling: Coupling | None = None
+        self._on_step = on_step
+        if status_socket:
+            check_system()
         allowed = parse_allowed(allow)
         settings = HubSettings(
             timeout=timeout,
@@ -76,7 +92,7 @@ class HubLifecycle:
             max_extra=max_extra,
             max_waiting=max_waiting,
         )
-        if not mpi.am_master():
+        if not self._opens_here():
             return
         if listener is not None:
             own = adopt(listener)
@@ -85,7 +101,8 @@ class HubLifecycle:
         else:
             own = listen_tcp(host, DEFAULT_PORT if port is None else port)
         try:
-            self._coupling = Coupling(self._roster, settings, allowed, latency)
+            make = Coupling if on_step is None else WatchedCoupling
+            self._coupling = make(self._roster, settings, allowed, latency)
         except BaseException:
             own.close()
             raise
@@ -94,6 +111,8 @@ class HubLifecycle:
         self._address = own.address
         # A hub that is forgotten, or alive at exit, still gives up its UNIX path.
         self._finalizer = weakref.finalize(self, self._coupling.close)
+        self._snapshots = DirectSnapshots(self._coupling, own.address, time.monotonic())
+        self._open_status(status_socket)
         _hubs.add(self)
         logger.info("listening on %s", self._address)
 
@@ -102,8 +121,17 @@ class HubLifecycle:
         """Where drivers connect: ``(host, port)`` or the UNIX path; None once stopped."""
         return self._address
 
+    @property
+    def status_path(self) -> str | None:
+        """Path of the status socket; None without one and once stopped."""
+        return self._status_server.path if self._status_server is not None else None
+
     def status(self) -> HubStatus:
-        """Return who is bound, who waits, who is late and what went wrong last."""
+        """Return who is bound, who waits, who is late and what went wrong last.
+
+        Takes its turn with the steps of other threads; see `status_socket` for
+        a look from outside.
+        """
         with self._held():
             coupling = self._coupling
             roster = self._roster
@@ -111,20 +139,8 @@ class HubLifecycle:
                 return HubStatus(None, {}, sorted(roster.expected), [], {}, False, 0, 0, None, ReplyTimes())
             if not coupling.stopping:
                 coupling.loop.look()
-            exchange = coupling.exchange
-            exchange.settle()
-            return HubStatus(
-                address=self._address,
-                bound={molecule_id: client.peer for molecule_id, client in roster.bound.items()},
-                missing=sorted(roster.missing(roster.expected)),
-                waiting=[client.peer for client in roster.waiting],
-                late=coupling.barrier.late(time.monotonic()),
-                paused=exchange.paused,
-                steps=coupling.steps,
-                dropped=exchange.losses.count,
-                last_error=exchange.losses.last,
-                reply_times=exchange.reply_times.figures(),
-            )
+            coupling.exchange.settle()
+            return self._snapshots.take(time.monotonic())
 
     def graceful_shutdown(self, reason: str | None = None, wait: float = 2.0) -> None:
         """Ask all drivers to end, and wait until they have.
@@ -164,6 +180,7 @@ class HubLifecycle:
                 coupling.shut_down(wait)
             finally:
                 self._finalizer()
+                self._close_status()
                 self._address = None
         _hubs.discard(self)
         logger.info("stopped")
@@ -175,6 +192,10 @@ class HubLifecycle:
         # A forked child that leaves the block has nothing to stop.
         if os.getpid() == self._owner:
             self.stop()
+
+    def _opens_here(self) -> bool:
+        """Whether this process of a parallel job is the one that listens."""
+        return mpi.am_master()
 
     def _deadline(self, timeout: float | None) -> float:
         # float(): a numpy scalar would make the clock as coarse as itself.
@@ -207,6 +228,29 @@ class HubLifecycle:
             return None
         return coupling
 
+    def _open_status(self, wish: bool | str) -> None:
+        """Open the status socket, if one is wanted; the hub is closed if that fails."""
+        coupling, address = self._coupling, self._address
+        if not wish or coupling is None or address is None:
+            return
+        try:
+            server = StatusServer(own_path(wish, address), coupling.lock, self._snapshots)
+        except BaseException:
+            self._finalizer()
+            raise
+        self._status_server = server
+        self._status_finalizer = weakref.finalize(self, server.close)
+
+    def _close_status(self) -> None:
+        if self._status_server is not None:
+            self._status_finalizer()
+            self._status_server = None
+
+    def _tell_steps(self) -> None:
+        """Call `on_step` for completed steps; the lock is not held."""
+        if self._on_step is not None and isinstance(self._coupling, WATCHED):
+            self._coupling.step_clock.tell(self._on_step)
+
     def _check_running(self) -> None:
         if self._coupling is None or self._coupling.stopping:
             raise HubStopped("the hub is stopped, or this process has none")
@@ -223,6 +267,9 @@ _hubs: weakref.WeakSet[HubLifecycle] = weakref.WeakSet()
 def _close_in_child() -> None:
     for hub in list(_hubs):
         hub._finalizer.detach()
+        if hub._status_server is not None:
+            hub._status_finalizer.detach()
+            hub._status_server.close_in_child()
         if hub._coupling is not None:
             hub._coupling.close_in_child()
     _hubs.clear()

@@ -15,9 +15,11 @@ slot is on it:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import itertools
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mxl_sockets._barrier import Stage
+from mxl_sockets._connection import NO_WAIT
 from mxl_sockets._replies import ReplyBlock
 from mxl_sockets._requests import RequestBlock
 from wireframe import ipi
@@ -28,8 +30,15 @@ if TYPE_CHECKING:
     from mxl_sockets._barrier import Barrier
     from mxl_sockets._connection import Connection
 
+    #: How to receive from a driver: into what, a number of bytes (0 for all), flags.
+    Receive: TypeAlias = Callable[..., int]
     #: How to receive from a driver, into what, and whose slot it is.
-    ShortWay: TypeAlias = tuple[Callable[[memoryview], int], memoryview, int]
+    ShortWay: TypeAlias = tuple[Receive, memoryview, int]
+    #: The first slot of some, how to receive from each, and into what.
+    Batch: TypeAlias = tuple[int, list[Receive], list[memoryview]]
+
+#: Replies that are read in order without a look at the clock.
+BATCH: Final = 16
 
 
 class LineUp:
@@ -47,8 +56,12 @@ class LineUp:
         The ``send`` of each driver's socket.
     requests : list of memoryview
         196 bytes each.
+    no_waits : iterator of int
+        Flags for `sends`, without end.
     short_ways : dict of int to tuple
         By descriptor, for drivers whose reply may take the short way.
+    batches : list of tuple
+        All slots in order, some at a time, to receive from.
     sizes : list of int
         See above.
     unsettled : int
@@ -57,7 +70,9 @@ class LineUp:
 
     def __init__(self, last_header: bytes) -> None:
         self.drivers: list[Connection] = []
-        self.sends: list[Callable[[memoryview], int]] = []
+        self.sends: list[Callable[[memoryview, int], int]] = []
+        self.no_waits = itertools.repeat(NO_WAIT)
+        self.batches: list[Batch] = []
         self.short_ways: dict[int, ShortWay] = {}
         self.sizes: list[int] = []
         self.unsettled = 0
@@ -66,15 +81,20 @@ class LineUp:
         self._reply_block = ReplyBlock(1)
         self._ids: tuple[int, ...] = ()
         self._generation = -1
+        self._forces = False
 
     @property
     def requests(self) -> list[memoryview]:
         """The requests, by slot."""
         return self._request_block.rows
 
-    def stands(self, ids: tuple[int, ...], generation: int) -> bool:
-        """Whether it was made for these molecules with these drivers, so that none is missing."""
-        return self._generation == generation and (self._ids is ids or self._ids == ids)
+    def stands(self, ids: tuple[int, ...], generation: int, *, forces: bool = False) -> bool:
+        """Whether it was made for these molecules with these drivers, and for fields or `forces`."""
+        return (
+            self._generation == generation
+            and self._forces is forces
+            and (self._ids is ids or self._ids == ids)
+        )
 
     def form(self, ids: tuple[int, ...], bound: dict[int, Connection], generation: int) -> None:
         """Line up the drivers of a step; replies that are in stay where they are."""
@@ -91,11 +111,23 @@ class LineUp:
             for slot, driver in enumerate(self.drivers)
             if bound.get(ids[slot]) is driver
         }
+        receives = [driver.receive_into for driver in self.drivers]
+        self.batches = [
+            (first, receives[first : first + BATCH], self._reply_block.rows[first : first + BATCH])
+            for first in range(0, len(ids), BATCH)
+        ]
         for slot, driver in enumerate(self.drivers):
             driver.slot = slot
         self._ids = ids
+        self._forces = False
         # With a place that nobody fills it may serve the rest of this step, and no other.
         self._generation = generation if all(one in bound for one in ids) else -1
+
+    def stand_aside(self) -> None:
+        """Serve an evaluation of forces: no whole replies are awaited, they are read in pieces."""
+        self.sizes[:] = [-1] * len(self.sizes)
+        self.unsettled = 0
+        self._forces = True
 
     def fill(self, fields: bytes) -> None:
         """Put the fields into the requests."""
@@ -105,11 +137,25 @@ class LineUp:
         """Await whole replies for these slots."""
         # In place: the list is in use while events are handled.
         if len(slots) == len(self.sizes):
+            self._reply_block.clear()
             self.sizes[:] = [0] * len(slots)
             self.unsettled = 0
         else:
             for slot in slots:
+                self._reply_block.rows[slot][0] = 0
                 self.sizes[slot] = 0
+
+    def expects_all(self) -> bool:
+        """Whether a whole reply of every driver is awaited, and nothing has been read of any."""
+        return self.sizes.count(0) == len(self.sizes)
+
+    def is_written(self, slot: int) -> bool:
+        """Whether a row holds bytes, although `sizes` may not know: no reply begins with a zero."""
+        return self._reply_block.rows[slot][0] != 0
+
+    def recount(self) -> None:
+        """Count anew what is unsettled."""
+        self.unsettled = len(self.sizes) - self.sizes.count(0) - self.sizes.count(-1)
 
     def holds(self, driver: Connection) -> bool:
         """Whether the driver stands in the line."""
@@ -123,13 +169,13 @@ class LineUp:
         """Take a driver off the short way for good."""
         self.short_ways.pop(driver.descriptor, None)
 
-    def settle(self, barrier: Barrier, max_extra: int) -> Iterable[tuple[Connection, bytes]]:
-        """Hand all replies that are in to the barrier.
+    def settle(self, barrier: Barrier, max_extra: int) -> Iterable[Connection]:
+        """Hand all replies to the barrier, if all are in and of one kind.
 
         Returns
         -------
-        iterable of (Connection, bytes)
-            Drivers that sent less or more than one whole reply, and what.
+        iterable of Connection
+            Otherwise: drivers of which something is in, for `settle_one`.
         """
         # An exception from a signal handler may have ended us before: then the
         # barrier has what the books below still show as open.
@@ -141,13 +187,8 @@ class LineUp:
             self.sizes[:] = [-1] * len(self.sizes)
             self.unsettled = 0
             return ()
-        odd = [
-            (driver, data)
-            for driver, size in zip(self.drivers, self.sizes, strict=True)
-            if size > 0 and (data := self.settle_one(driver, barrier, max_extra)) is not None
-        ]
-        self.unsettled = sum(size > 0 for size in self.sizes)
-        return odd
+        self.recount()
+        return [driver for driver, size in zip(self.drivers, self.sizes, strict=True) if size > 0]
 
     def settle_one(self, driver: Connection, barrier: Barrier, max_extra: int) -> bytes | None:
         """Hand the reply of one driver to the barrier, if one is in.

@@ -173,6 +173,11 @@ class Links(abc.ABC):
         self.losses.note(connection.peer, molecule_id, reason)
         self.paused = self.paused or molecule_id is not None
 
+    def unpause(self, ids: tuple[int, ...]) -> None:
+        """Be paused only if one of these molecules has no driver now."""
+        roster = self.roster
+        self.paused = not self.lineup.stands(ids, roster.generation) and bool(roster.missing(ids))
+
     def fail(self, connection: Connection, error: OSError) -> None:
         """Drop a connection that cannot be read, unless there is merely nothing to read."""
         if not isinstance(error, BlockingIOError):

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
+from mxl_sockets._lineup import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,13 @@ MOST_BATCHES: Final = 64
 #: Seconds. Waits are cut into slices of this length, so that an endless
 #: deadline overflows nothing.
 LONGEST_WAIT: Final = 3600.0
+
+#: Seconds after which replies are no longer read in order: other threads want the lock too.
+LONGEST_READING: Final = 0.05
+
+#: Seconds; what one batch of replies that are read in order may last at worst, with the
+#: slowest clock of a system, if each driver answers just before it is given up.
+LONGEST_BATCH: Final = BATCH * 0.03
 
 
 class Loop:
@@ -99,6 +107,29 @@ class Loop:
             self._inside -= 1
             if self._waiting:
                 self._changed.notify_all()
+
+    def read_in_order(self, deadline: float) -> None:
+        """Read the replies of a step in which everybody owes one, as far as nobody keeps us waiting.
+
+        The lock is held throughout. This costs less than to be told by the
+        poller who has answered; but who is late is left to it, and so is a
+        step whose deadline is near.
+        """
+        exchange = self._exchange
+        lineup = exchange.lineup
+        if exchange.interrupted or not lineup.expects_all():
+            return
+        now = begin = time.monotonic()
+        try:
+            for batch in lineup.batches:
+                if now - begin > LONGEST_READING or deadline - now < LONGEST_BATCH:
+                    break
+                if not exchange.read_in_order(batch):
+                    break
+                now = time.monotonic()
+        finally:
+            lineup.recount()
+        exchange.reply_times.add(now - exchange.barrier.latest_ask, lineup.unsettled)
 
     def take_turn(self, deadline: float) -> bool:
         """Let this thread make a step, or say that there is no turn before the deadline; the lock is held.

@@ -163,7 +163,7 @@ def as_model(model: Model | ModelFunction) -> Model:
     raise TypeError(f"{model!r} is no model: it has no initialize, stage and commit, and cannot be called")
 
 
-def call_model(what: str, model: Model, method: Callable[..., ResultT], *arguments: Any) -> ResultT:
+def call_model(what: str, model: object, method: Callable[..., ResultT], *arguments: Any) -> ResultT:
     """Call one of the model's methods.
 
     Raises
@@ -175,8 +175,9 @@ def call_model(what: str, model: Model, method: Callable[..., ResultT], *argumen
         return method(*arguments)
     except Exception as error:
         name = type(model).__name__
-        if isinstance(model, FunctionModel):
-            name = getattr(model.function, "__qualname__", repr(model.function))
+        function = getattr(model, "function", None)
+        if callable(function):
+            name = getattr(function, "__qualname__", repr(function))
         raise ModelError(f"{name} failed in {what}: {type(error).__name__}: {error}") from error
 
 

@@ -51,11 +51,16 @@ class ReplyBlock:
         self.rows = [view[start : start + ROOM] for start in range(0, len(block), ROOM)]
         self._count = count
         self._expected = (0, b"")
+        self._firsts: NDArray[np.uint8] = np.frombuffer(block, np.uint8)[::ROOM]
         self._words: NDArray[np.uint32] = np.frombuffer(block, "<u4").reshape(count, ROOM // _WORD)
         strides = (ROOM, 8)
         self._forces: NDArray[np.float64] = np.ndarray(
             (count, _FORCE_WORDS), "<f8", block, _FORCE_OFFSET, strides
         )
+
+    def clear(self) -> None:
+        """Make all rows begin with a zero."""
+        self._firsts[...] = 0
 
     def read_all(self, sizes: list[int], max_extra: int) -> tuple[bytes, list[bytes]] | None:
         """Read all replies, if every row holds exactly one, with extras of one length.

@@ -173,6 +173,21 @@ class Roster(Generic[ClientT]):
         bound = self.bound
         return [one for one in ids if one not in bound or not bound[one].initialized]
 
+    def check_atoms(self, atoms: Mapping[int, int]) -> None:
+        """Check that living drivers were not asked for other numbers of atoms than these.
+
+        Raises
+        ------
+        ValueError
+            One was; no program can change its number of atoms.
+        """
+        for molecule_id, nat in atoms.items():
+            client = self.bound.get(molecule_id)
+            if client is not None and client.nat not in (None, nat):
+                raise ValueError(
+                    f"the driver of molecule {molecule_id} has served {client.nat} atoms, not {nat}"
+                )
+
     def pair(self, ids: Sequence[int], now: float) -> list[tuple[ClientT, int]]:
         """Choose drivers for the molecules among `ids` that have none.
 
@@ -223,7 +238,7 @@ class Roster(Generic[ClientT]):
         """
         payload = dict(self._payloads.get(molecule_id, {}))
         if self.resume:
-            state = _state_in(self._last_extras.get(molecule_id, b"") if extra is None else extra)
+            state = state_in(self._last_extras.get(molecule_id, b"") if extra is None else extra)
             if state is not None:
                 payload["state"] = state
         return encode_molecule_init(molecule_id, payload)
@@ -253,7 +268,7 @@ class Roster(Generic[ClientT]):
         return molecule_id
 
 
-def _state_in(extra: bytes) -> Any:
+def state_in(extra: bytes) -> Any:
     """Return what a driver put under ``"state"`` in its extra, None if nothing."""
     try:
         decoded = json.loads(extra) if extra else None

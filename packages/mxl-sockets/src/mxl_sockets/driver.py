@@ -18,6 +18,7 @@ from mxl_sockets._driver_protocol import DriverProtocol, End
 from mxl_sockets._model import as_model
 from mxl_sockets._stop import StopSignal
 from mxl_sockets.errors import ForeignProcessError, HubProtocolError, ModelError
+from mxl_sockets.forces import ForceField
 from wireframe import FrameError, TruncatedFrame
 from wireframe.ipi import FROM_SERVER, Decoder
 
@@ -59,9 +60,10 @@ class Driver:
 
     Parameters
     ----------
-    model : Model or callable
+    model : Model, callable or ForceField
         An object with ``initialize``, ``stage`` and ``commit``, or a function
-        ``field -> amplitude`` or ``field -> (amplitude, extra)``.
+        ``field -> amplitude`` or ``field -> (amplitude, extra)``; for forces
+        on atoms a `ForceField`.
     address : str or (str, int), optional
         ``"HOST:PORT"``, ``"[::1]:PORT"`` or ``(host, port)``;
         ``127.0.0.1:31415`` if neither this nor `unix` is given.
@@ -110,7 +112,7 @@ class Driver:
 
     def __init__(
         self,
-        model: Model | ModelFunction,
+        model: Model | ModelFunction | ForceField,
         address: str | tuple[str, int] | None = None,
         *,
         unix: str | None = None,
@@ -121,7 +123,7 @@ class Driver:
         message_timeout: float = 60.0,
         max_init: int = 16 << 20,
     ) -> None:
-        self._protocol = DriverProtocol(as_model(model))
+        self._protocol = DriverProtocol(model if isinstance(model, ForceField) else as_model(model))
         self._target = parse_target(address, unix)
         self._connect_timeout = connect_timeout
         self._reconnect = reconnect

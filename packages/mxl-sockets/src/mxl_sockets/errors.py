@@ -12,9 +12,11 @@
     OSError
     ├── TimeoutError
     │   └── StepTimeout         an array step did not complete in time
+    │       └── RanksLate       of ranks of an MPI job (`mxl_sockets.mpi`)
     └── ConnectionError
         ├── HubStopped          an array step on a hub that was stopped
         ├── HubProtocolError    a hub sent its driver something illegal
+        ├── CommunicatorBroken  MPI lost a rank and cannot go on (`mxl_sockets.mpi`)
         └── _SocketClosed       the other side closed (`mxl_sockets.compat`)
 """
 

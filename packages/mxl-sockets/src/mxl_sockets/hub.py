@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from mxl_sockets._arrays import Fields, amplitudes_of, fields_of_array, fields_of_requests
-from mxl_sockets._lifecycle import HubLifecycle
+from mxl_sockets._force_calls import ForceCalls
 from mxl_sockets._listen import Address, listen_tcp, listen_unix
 from mxl_sockets._roster import checked_id
-from mxl_sockets.errors import FrozenStepError, HubStopped, StepTimeout
+from mxl_sockets.errors import FrozenStepError, StepTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SocketHub"]
 
 
-class SocketHub(HubLifecycle):
+class SocketHub(ForceCalls):
     """Couples a field solver to many molecule drivers.
 
     Each step sends every molecule its field and collects every molecule's
@@ -68,6 +67,15 @@ class SocketHub(HubLifecycle):
     listener : socket.socket, optional
         A bound, listening TCP socket to adopt instead of binding `host` and
         `port`; the hub owns it afterwards.
+    on_step : callable, optional
+        Called with a `StepRecord` after each completed step, by the thread
+        that made it, before the step returns. It may call the hub; what it
+        raises is logged. Replies are then read as they come, which is slower.
+    status_socket : bool or str
+        Open a UNIX socket that tells the status to this user's programs, and
+        to ``python -m mxl_sockets watch``: True for a path that is found by
+        the hub's address, a name, or an absolute path (see `status_path`).
+        A thread serves it.
 
     Attributes
     ----------
@@ -79,7 +87,7 @@ class SocketHub(HubLifecycle):
     Raises
     ------
     OSError
-        The address cannot be bound.
+        The address cannot be bound, or the status socket cannot be made.
     RuntimeError
         Another process listens on the UNIX path.
     ValueError
@@ -254,8 +262,11 @@ class SocketHub(HubLifecycle):
 
         Raises
         ------
+        FrozenStepError
+            An evaluation of forces was begun and is not complete.
         ValueError
-            A field is missing or is not three numbers; nothing is frozen then.
+            A field is missing or is not three numbers, or a driver has served
+            more atoms than one; nothing is frozen then.
         TypeError, ValueError
             INIT parameters cannot be JSON, or an id is not a 32-bit number;
             nothing is frozen then.
@@ -275,7 +286,9 @@ class SocketHub(HubLifecycle):
                         self._roster.remember_init(one, requests[one].get("init"))
                 # Nothing is frozen before everything has proved to be good.
                 if fields is not None:
-                    coupling.barrier.freeze(ids, fields)
+                    coupling.freeze_fields(ids, fields)
+                elif coupling.barrier.requests:
+                    raise FrozenStepError("an evaluation of forces is not finished; repeat it first")
                 coupling.loop.look()
                 if self.paused:
                     return {}
@@ -284,6 +297,8 @@ class SocketHub(HubLifecycle):
                 coupling.loop.give_turn()
         if result is None:
             return {}
+        if self._on_step is not None:
+            self._tell_steps()
         rows = amplitudes_of(result.amplitudes)
         return {
             molecule_id: {"amp": row, "extra": extra}
@@ -315,7 +330,8 @@ class SocketHub(HubLifecycle):
         FrozenStepError
             An unfinished step has other fields or molecules.
         ValueError
-            The shape is wrong, or `wait_until_bound` was not called.
+            The shape is wrong, `wait_until_bound` was not called, or a driver
+            has served more atoms than one.
         HubStopped
             The hub is stopped, or this rank has none.
         """
@@ -330,18 +346,13 @@ class SocketHub(HubLifecycle):
                     raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
                 barrier, block = coupling.barrier, fields_of_array(fields, len(self._lineup))
                 if not barrier.frozen:
-                    barrier.freeze(self._lineup, block)
+                    coupling.freeze_fields(self._lineup, block)
                 elif barrier.ids != self._lineup or barrier.fields != block:
                     raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
-                coupling.loop.look()
-                while (result := coupling.attempt(deadline)) is None:
-                    open_ids = [barrier.ids[slot] for slot in barrier.unanswered()]
-                    if not coupling.bind(open_ids, deadline) or time.monotonic() >= deadline:
-                        if coupling.stopping:
-                            raise HubStopped("the hub was stopped during the step")
-                        raise StepTimeout(barrier.late(time.monotonic()), self._roster.missing(open_ids))
-                    coupling.loop.look()
-                coupling.exchange.paused = bool(self._roster.missing(self._lineup))
+                result = coupling.complete(deadline)
+                coupling.exchange.unpause(self._lineup)
             finally:
                 coupling.loop.give_turn()
+        if self._on_step is not None:
+            self._tell_steps()
         return amplitudes_of(result.amplitudes)

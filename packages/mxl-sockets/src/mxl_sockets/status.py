@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mxl_sockets._listen import Address
 
-__all__ = ["HubStatus", "ReplyTimes"]
+__all__ = ["HubStatus", "Loss", "ReplyTimes"]
 
 
 @dataclass
@@ -61,6 +62,55 @@ class ReplyTimer:
         return ReplyTimes(self._count, mean, self._maximum, histogram)
 
 
+class StepRate:
+    """Steps per second, found by looking at the number of steps now and then: no step pays for it.
+
+    Parameters
+    ----------
+    now : float
+        When the counting begins, seconds, monotonic.
+    """
+
+    #: Seconds over which the rate is taken, if somebody looked meanwhile.
+    WINDOW: Final = 5.0
+    #: Seconds; the least between two looks that are kept, so that few are.
+    SPACING: Final = 0.4
+
+    def __init__(self, now: float) -> None:
+        self._looks: deque[tuple[float, int]] = deque([(now, 0)], maxlen=1 + int(self.WINDOW / self.SPACING))
+
+    def look(self, now: float, steps: int) -> float:
+        """Return the rate since the first look in the last `WINDOW`, or since the look before.
+
+        Parameters
+        ----------
+        now : float
+            Seconds, monotonic.
+        steps : int
+            Completed steps.
+        """
+        since, before = next((look for look in self._looks if now - look[0] <= self.WINDOW), self._looks[-1])
+        if now - self._looks[-1][0] >= self.SPACING:
+            self._looks.append((now, steps))
+        return (steps - before) / (now - since) if now > since else 0.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A connection that the hub closed or lost.
+
+    Attributes
+    ----------
+    seconds : float
+        How long ago.
+    text : str
+        Who and why.
+    """
+
+    seconds: float
+    text: str
+
+
 @dataclass(frozen=True)
 class HubStatus:
     """A hub at one moment; nothing in it changes afterwards.
@@ -86,6 +136,16 @@ class HubStatus:
     last_error : str or None
         The latest of them: who and why.
     reply_times : ReplyTimes
+    orphaned : list of int
+        Molecules of the unfinished step that have not answered and have no driver.
+    steps_per_s : float
+        Over the last five seconds, or since the status before if that is longer ago.
+    losses : list of Loss
+        The latest of the dropped connections, the newest last; 16 at the most.
+
+    Notes
+    -----
+    `late` and `orphaned` together are who holds an unfinished step.
     """
 
     address: Address | None
@@ -98,3 +158,6 @@ class HubStatus:
     dropped: int
     last_error: str | None
     reply_times: ReplyTimes
+    orphaned: list[int] = field(default_factory=list)
+    steps_per_s: float = 0.0
+    losses: list[Loss] = field(default_factory=list)

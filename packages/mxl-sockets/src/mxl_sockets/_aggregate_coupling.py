@@ -1,0 +1,165 @@
+"""An aggregated hub's operations: bind, step, stop. What to wait for, and for how long."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+from mxl_sockets._aggregate_link import LinkPhase
+from mxl_sockets._aggregate_links import BridgeLinks
+from mxl_sockets._loop import Loop
+from mxl_sockets._poll import make_poller
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mxl_sockets._access import Network
+    from mxl_sockets._aggregate_connection import BridgeConnection
+    from mxl_sockets._aggregate_roster import Group, GroupRoster
+    from mxl_sockets._aggregate_settings import AggregateSettings
+    from mxl_sockets._aggregate_shares import Answer
+    from mxl_sockets._exchange import Exchange
+    from mxl_sockets._listen import Listener
+
+
+class GroupCoupling:
+    """An aggregated hub's sockets and rules behind its public face.
+
+    Every method but `close_in_child` wants `lock` to be held.
+
+    Parameters
+    ----------
+    roster : GroupRoster
+    settings : AggregateSettings
+    allowed : tuple of networks
+    latency : float
+        Seconds a step waits for a bridge that is missing.
+    links : type of BridgeLinks, optional
+        What holds the conversation, if it is not a plain one.
+    """
+
+    def __init__(
+        self,
+        roster: GroupRoster[BridgeConnection],
+        settings: AggregateSettings,
+        allowed: tuple[Network, ...],
+        latency: float,
+        links: type[BridgeLinks] | None = None,
+    ) -> None:
+        poller = make_poller()
+        try:
+            self.exchange = (links or BridgeLinks)(poller, roster, settings, allowed)
+        except BaseException:
+            poller.close()
+            raise
+        # The loop needs no more of an exchange than both kinds have.
+        self.loop = Loop(poller, cast("Exchange", self.exchange))
+        self.lock = self.loop.lock
+        self.roster = roster
+        self.barrier = self.exchange.barrier
+        self.stopping = False
+        self.steps = 0
+        self._latency = latency
+
+    def listen(self, listener: Listener) -> None:
+        """Own a listener."""
+        self.exchange.acceptor.add(listener)
+        self.loop.wake()
+
+    def bind(
+        self, groups: Iterable[Group[BridgeConnection]], deadline: float, *, require_init: bool = True
+    ) -> bool:
+        """Give bridges to all `groups` that have none; False at the deadline or when stopping.
+
+        Parameters
+        ----------
+        groups : iterable of Group
+        deadline : float
+            Seconds, monotonic.
+        require_init : bool
+            Wait until the bridges have all their drivers.
+        """
+        wanted = list(groups)
+        seen = -1
+
+        def done() -> bool:
+            nonlocal seen
+            if self.stopping:
+                return True
+            while self.roster.generation != seen:
+                seen = self.roster.generation
+                self.exchange.start_groups(wanted)
+            return all(one.serves if require_init else one.link is not None for one in wanted)
+
+        return self.loop.run_until(done, deadline) and not self.stopping
+
+    def attempt(self, deadline: float) -> dict[str, Answer] | None:
+        """Bring the frozen step as far as it goes before the deadline.
+
+        The caller has looked at the sockets: what was sent before the request
+        must not pass for its answer.
+
+        Returns
+        -------
+        dict of str to Answer or None
+            None at the deadline, when stopping, when a group has no bridge,
+            or as soon as a bridge that owed an answer is lost.
+        """
+        barrier, exchange = self.barrier, self.exchange
+        open_groups = self.open_groups()
+        if not all(one.serves for one in open_groups):
+            soon = min(deadline, time.monotonic() + self._latency)
+            if not self.bind(open_groups, soon):
+                return None
+            self.loop.look()
+        exchange.interrupted = False
+        exchange.ask(time.monotonic())
+        if barrier.unasked():
+            return None  # a bridge that owed nothing went away at the last moment
+
+        def done() -> bool:
+            return barrier.complete or exchange.interrupted or self.stopping
+
+        self.loop.run_until(done, deadline)
+        if not barrier.complete:
+            return None
+        self.steps += 1
+        return barrier.take()
+
+    def open_groups(self) -> list[Group[BridgeConnection]]:
+        """Return the groups of the frozen step that have not answered."""
+        return [self.roster.groups[group_id] for group_id in self.barrier.unanswered()]
+
+    def shut_down(self, wait: float) -> None:
+        """Stop all bridges; return when all have answered or after `wait` seconds.
+
+        Who connects meanwhile was not asked and is not waited for. If the hub
+        is stopped meanwhile, whoever stops it does the rest.
+        """
+        final = self.stopping
+        deadline = time.monotonic() + max(0.0, wait)
+        self.loop.look()
+        told = self.exchange.stop_bridges()
+
+        def done() -> bool:
+            return self.stopping is not final or all(one.phase is LinkPhase.GONE for one in told)
+
+        self.loop.run_until(done, deadline)
+        if self.stopping is final:
+            self.exchange.drop_all(told)
+
+    def interrupt(self, deadline: float) -> None:
+        """Make every waiting call return; wait until none holds the sockets."""
+        self.stopping = True
+        self.loop.wake()
+        self.loop.wait_until_free(deadline)
+
+    def close(self) -> None:
+        """Close everything; afterwards only reading attributes makes sense."""
+        self.stopping = True
+        self.exchange.close()
+
+    def close_in_child(self) -> None:
+        """Let go of the descriptors in a forked child, without the lock: its holder may be gone."""
+        self.stopping = True
+        self.exchange.close_in_child()

@@ -1,0 +1,33 @@
+"""The choices that make an aggregated hub stricter or more careful than its default."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregateSettings:
+    """Checked settings of an `AggregatedSocketHub`; see there for their meaning.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
+
+    timeout: float
+    latency: float
+    handshake_timeout: float
+    silence_limit: float | None
+    max_extras: int
+    max_waiting: int
+
+    def __post_init__(self) -> None:
+        # Written so that NaN fails too.
+        if not (self.timeout >= 0 and 0 <= self.latency < math.inf):
+            raise ValueError("timeout and latency are times in seconds; latency is finite")
+        if not self.handshake_timeout > 0 or (self.silence_limit is not None and not self.silence_limit > 0):
+            raise ValueError("handshake_timeout and silence_limit are positive times in seconds")
+        if self.max_extras < 0 or self.max_waiting < 1:
+            raise ValueError("max_extras is at least 0 and max_waiting at least 1")

@@ -1,0 +1,166 @@
+"""A hub's status as one JSON document, bounded whatever the hub is.
+
+One line of text, UTF-8 without line breaks inside, and a line feed::
+
+    {"format": 1, "process": 4242, "address": "127.0.0.1:31415", "age_s": 0.0,
+     "steps": 12345, "steps_per_s": 20.1, "paused": false,
+     "bound": 98, "missing": 1, "late": 1, "orphaned": 1, "waiting": 0, "dropped": 3,
+     "drivers": [[0, "127.0.0.1:40122"], ...],
+     "late_s": [[17, 3.2, "127.0.0.1:40123"], ...], "missing_ids": [4], "orphaned_ids": [4],
+     "waiting_peers": [], "losses": [[120.5, "127.0.0.1:40124 (molecule 4): closed"]],
+     "replies": 98312, "mean_s": 0.0012, "maximum_s": 0.031, "histogram": [[0.001024, 51000], ...]}
+
+The numbers count everything; each list has at most `LISTED` entries, those of
+``late_s`` with the longest waits. Times are seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mxl_sockets._connect import TcpTarget
+
+if TYPE_CHECKING:
+    from mxl_sockets.status import HubStatus
+
+FORMAT: Final = 1
+#: Entries of each list.
+LISTED: Final = 100
+#: Bytes that a reader takes at the most; ours are far shorter.
+LARGEST: Final = 1 << 20
+#: Characters of a peer's name or of a reason.
+LONGEST_TEXT: Final = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusDocument:
+    """What a status socket tells; the fields are those of the JSON object."""
+
+    process: int
+    address: str
+    age_s: float
+    steps: int
+    steps_per_s: float
+    paused: bool
+    bound: int
+    missing: int
+    late: int
+    orphaned: int
+    waiting: int
+    dropped: int
+    drivers: list[tuple[int, str]]
+    late_s: list[tuple[int, float, str]]
+    missing_ids: list[int]
+    orphaned_ids: list[int]
+    waiting_peers: list[str]
+    losses: list[tuple[float, str]]
+    replies: int
+    mean_s: float
+    maximum_s: float
+    histogram: list[tuple[float, int]]
+
+
+def encode_document(status: HubStatus, age_s: float, process: int) -> bytes:
+    """Return the document of a status that was taken `age_s` seconds ago."""
+    address = status.address
+    longest = heapq.nlargest(LISTED, status.late.items(), key=lambda entry: entry[1])
+    times = status.reply_times
+    document = {
+        "format": FORMAT,
+        "process": process,
+        "address": address if isinstance(address, str) else str(TcpTarget(*address)) if address else "",
+        "age_s": round(age_s, 3),
+        "steps": status.steps,
+        "steps_per_s": status.steps_per_s,
+        "paused": status.paused,
+        "bound": len(status.bound),
+        "missing": len(status.missing),
+        "late": len(status.late),
+        "orphaned": len(status.orphaned),
+        "waiting": len(status.waiting),
+        "dropped": status.dropped,
+        "drivers": list(itertools.islice(status.bound.items(), LISTED)),
+        # The clock has gone on since the snapshot.
+        "late_s": [(one, seconds + age_s, status.bound.get(one, "")) for one, seconds in longest],
+        "missing_ids": status.missing[:LISTED],
+        "orphaned_ids": status.orphaned[:LISTED],
+        "waiting_peers": status.waiting[:LISTED],
+        "losses": [(loss.seconds + age_s, loss.text[:LONGEST_TEXT]) for loss in status.losses[:LISTED]],
+        "replies": times.count,
+        "mean_s": times.mean,
+        "maximum_s": times.maximum,
+        "histogram": list(times.histogram.items()),
+    }
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_document(data: bytes) -> StatusDocument:
+    """Read a document.
+
+    Raises
+    ------
+    ValueError
+        It is none, or of another format.
+    """
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"this is no status: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"this is no status of format {FORMAT}")
+    try:
+        return StatusDocument(
+            **{name: _checked(found[name], shape) for name, shape in _SHAPES.items()},
+        )
+    except KeyError as error:
+        raise ValueError(f"this status has no {error}") from error
+
+
+#: A type, or a tuple of types for a list of entries, or a list of one type for a list of that.
+_SHAPES: Final[dict[str, Any]] = {
+    "process": int,
+    "address": str,
+    "age_s": float,
+    "steps": int,
+    "steps_per_s": float,
+    "paused": bool,
+    "bound": int,
+    "missing": int,
+    "late": int,
+    "orphaned": int,
+    "waiting": int,
+    "dropped": int,
+    "drivers": (int, str),
+    "late_s": (int, float, str),
+    "missing_ids": [int],
+    "orphaned_ids": [int],
+    "waiting_peers": [str],
+    "losses": (float, str),
+    "replies": int,
+    "mean_s": float,
+    "maximum_s": float,
+    "histogram": (float, int),
+}
+
+
+def _checked(value: object, shape: Any) -> Any:
+    """Return a value that has the shape it should have; raises `ValueError`."""
+    if isinstance(shape, (list, tuple)):
+        if not isinstance(value, list) or len(value) > LISTED:
+            raise ValueError(f"a status has a list of at most {LISTED} entries here, not {value!r:.80}")
+        if isinstance(shape, list):
+            return [_checked(entry, shape[0]) for entry in value]
+        for entry in value:
+            if not isinstance(entry, list) or len(entry) != len(shape):
+                raise ValueError(f"a status has {len(shape)} values here, not {entry!r:.80}")
+        return [tuple(map(_checked, entry, shape)) for entry in value]
+    if shape is float and type(value) is int:
+        value = float(value)
+    # A bool is an int to Python, and no number here.
+    if type(value) is not shape:
+        raise ValueError(f"a status has {shape.__name__} here, not {value!r:.80}")
+    return value

@@ -1,0 +1,473 @@
+"""`AggregatedSocketHub`: couples a field solver to many molecules through few connections."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mxl_sockets import mpi
+from mxl_sockets._access import parse_allowed
+from mxl_sockets._aggregate_coupling import GroupCoupling
+from mxl_sockets._aggregate_roster import GroupRoster
+from mxl_sockets._aggregate_settings import AggregateSettings
+from mxl_sockets._aggregate_shares import GroupShare, divide, join_amplitudes, join_extras
+from mxl_sockets._arrays import WIRE_FLOAT, Fields, fields_of_array, fields_of_requests
+from mxl_sockets._lifecycle import DEFAULT_PORT, HubLifecycle, _hubs
+from mxl_sockets._listen import Address, adopt, listen_tcp
+from mxl_sockets._snapshot import GroupSnapshots
+from mxl_sockets._status_folder import check_system
+from mxl_sockets._step_watch import WatchedGroupCoupling
+from mxl_sockets.errors import FrozenStepError, HubStopped, StepTimeout
+from mxl_sockets.manifest import BridgeManifest, divide_molecules, write_manifest
+from mxl_sockets.ports import _outward_address as outward_address
+from mxl_sockets.status import HubStatus, ReplyTimes
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
+
+    from mxl_sockets._aggregate_connection import BridgeConnection
+    from mxl_sockets._step_watch import OnStep
+    from mxl_sockets.manifest import HasInitPayload, RemoteBridgeSpec
+
+__all__ = ["AggregatedSocketHub"]
+
+logger = logging.getLogger(__name__)
+
+
+class AggregatedSocketHub(HubLifecycle):
+    """Couples a field solver to groups of molecules, each behind a bridge.
+
+    A bridge (`mxl_sockets.Bridge`, or that of MaxwellLink) stands for the
+    molecules of one node: one connection, and one message in each direction
+    per step. Methods and results are those of `SocketHub`. The group of a
+    molecule is said by its INIT parameters, ``"aggregate_group"``; without it
+    the molecule is a group of its own, ``"molecule-<id>"``.
+
+    Parameters
+    ----------
+    host : str or None
+        Address to listen on; None is 127.0.0.1, ``""`` all IPv4 interfaces.
+    port : int or None
+        TCP port; None is 31415, 0 takes a free one (see `address`).
+    timeout : float
+        Seconds a call waits when it is given no timeout of its own.
+    latency : float
+        Seconds a step waits for a bridge that is missing.
+    resume : bool
+        Keep the last ``"state"`` that each molecule sent in the JSON of its
+        extra, and hand it on when a bridge is given its molecules again.
+    allow : iterable of str
+        Addresses and networks that may connect; empty for all.
+    listener : socket.socket, optional
+        A bound, listening TCP socket to adopt; the hub owns it afterwards.
+    handshake_timeout : float
+        Seconds in which a newcomer must say its group.
+    silence_limit : float or None
+        Seconds after which a bridge that owes an answer is dropped.
+    max_extras : int
+        Most bytes of all extras in one answer of a bridge.
+    max_waiting : int
+        Most bridges without a group.
+    on_step : callable, optional
+        Called with a `StepRecord` after each completed step, as for
+        `SocketHub`; its molecule is the first of the group that came last.
+    status_socket : bool or str
+        Tell the status on a UNIX socket, as for `SocketHub`.
+
+    Raises
+    ------
+    OSError
+        The address cannot be bound, or the status socket cannot be made.
+    ValueError
+        A setting is out of range.
+
+    Notes
+    -----
+    A step is frozen when it begins. A group is asked for it once, and again
+    only if its bridge is gone before it has answered; the replacement is then
+    given all its molecules anew, so that their drivers start it from an INIT
+    that they see. Threads, signals, forks and MPI ranks are as for `SocketHub`.
+
+    Examples
+    --------
+    >>> with AggregatedSocketHub(port=0) as hub:
+    ...     molecule = hub.register_molecule_return_id()
+    ...     hub.wait_until_bound({molecule: {"aggregate_group": "node-0"}}, timeout=0)
+    False
+    """
+
+    _coupling: GroupCoupling | None  # type: ignore[assignment]  # of the same shape, for groups
+
+    # HubLifecycle.__init__ opens a hub of single drivers, so it is not called.
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = DEFAULT_PORT,
+        timeout: float = 60.0,
+        latency: float = 0.01,
+        *,
+        resume: bool = False,
+        allow: Iterable[str] = (),
+        listener: socket.socket | None = None,
+        handshake_timeout: float = 10.0,
+        silence_limit: float | None = None,
+        max_extras: int = 256 << 20,
+        max_waiting: int = 1024,
+        on_step: OnStep | None = None,
+        status_socket: bool | str = False,
+    ) -> None:
+        self.timeout = timeout
+        self.latency = latency
+        self.unixsocket_path = None
+        self._owner = os.getpid()
+        self._no_hub = threading.Lock()
+        self._lineup: tuple[int, ...] = ()
+        self._address: Address | None = None
+        self._groups: GroupRoster[BridgeConnection] = GroupRoster(resume=resume)
+        self._roster = self._groups.ids
+        self._coupling = None
+        self._on_step = on_step
+        if status_socket:
+            check_system()
+        self._plan: tuple[tuple[int, ...], dict[str, GroupShare]] = ((), {})
+        allowed = parse_allowed(allow)
+        settings = AggregateSettings(
+            timeout=timeout,
+            latency=latency,
+            handshake_timeout=handshake_timeout,
+            silence_limit=silence_limit,
+            max_extras=max_extras,
+            max_waiting=max_waiting,
+        )
+        if not mpi.am_master():
+            return
+        if listener is not None:
+            own = adopt(listener)
+        else:
+            own = listen_tcp(host, DEFAULT_PORT if port is None else port)
+        try:
+            make = GroupCoupling if on_step is None else WatchedGroupCoupling
+            self._coupling = make(self._groups, settings, allowed, latency)
+        except BaseException:
+            own.close()
+            raise
+        with self._coupling.lock:
+            self._coupling.listen(own)
+        self._address = own.address
+        self._finalizer = weakref.finalize(self, self._coupling.close)
+        self._snapshots = GroupSnapshots(self._coupling, own.address, time.monotonic())
+        self._open_status(status_socket)
+        _hubs.add(self)
+        logger.info("listening for bridges on %s", self._address)
+
+    @property
+    def expected(self) -> set[int]:
+        """Registered molecule ids."""
+        return set(self._roster.expected)
+
+    @property
+    def paused(self) -> bool:
+        """Whether a bridge was lost since the last successful `wait_until_bound`."""
+        return self._coupling is not None and self._coupling.exchange.paused
+
+    def register_molecule(self, molecule_id: int) -> None:
+        """Reserve a molecule id; its bridge may come later.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The id is not a 32-bit number, or is registered already.
+        """
+        with self._held():
+            self._roster.register(molecule_id)
+
+    def register_molecule_return_id(self) -> int:
+        """Reserve the smallest free molecule id and return it."""
+        with self._held():
+            return self._roster.register_next()
+
+    def all_bound(self, molecule_ids: Iterable[int], require_init: bool = True) -> bool:
+        """Whether all these molecules have a living bridge, as far as is known now.
+
+        Parameters
+        ----------
+        molecule_ids : iterable of int
+        require_init : bool
+            Count only bridges that have all their drivers.
+        """
+        with self._held():
+            coupling = self._live()
+            if coupling is None:
+                return False
+            coupling.loop.look()
+            ids = list(molecule_ids)
+            return not (self._groups.unready(ids) if require_init else self._groups.missing(ids))
+
+    def wait_until_bound(
+        self,
+        init_payloads: Mapping[int, Mapping[str, Any]],
+        require_init: bool = True,
+        timeout: float | None = None,
+    ) -> bool:
+        """Give every group a bridge, waiting for bridges and for their drivers.
+
+        On success the hub is no longer paused, and these molecules in this
+        order are those of `step`.
+
+        Parameters
+        ----------
+        init_payloads : mapping of int to mapping
+            INIT parameters of each molecule, for JSON; ``aggregate_group``
+            names its group. The key ``molecule_id`` is set by the hub.
+        require_init : bool
+            Wait until the bridges have all their drivers.
+        timeout : float or None
+            Seconds; None for the hub's timeout.
+
+        Returns
+        -------
+        bool
+            False if somebody is still missing at the end of the time.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The timeout is not a number, an id is not a 32-bit number, the name
+            of a group is empty or not what it was, or some parameters cannot
+            be JSON; nothing was sent then.
+        """
+        ids = tuple(init_payloads)
+        with self._held():
+            coupling = self._live()
+            if coupling is None:
+                return False
+            self._groups.remember(init_payloads)
+            coupling.loop.look()
+            groups = self._groups.groups_of(ids)
+            if not coupling.bind(groups, self._deadline(timeout), require_init=require_init):
+                return False
+            coupling.exchange.paused = False
+            self._lineup = ids
+            return True
+
+    def step_barrier(
+        self, requests: Mapping[int, Mapping[str, Any]], timeout: float | None = None
+    ) -> dict[int, dict[str, Any]]:
+        """Send every molecule its field and collect every amplitude.
+
+        The first call freezes ids and fields. While a frozen step is not
+        complete, later calls continue it and ignore what they are given.
+
+        Parameters
+        ----------
+        requests : mapping of int to mapping
+            ``"efield_au"``: array-like, shape (3,), atomic units, required.
+            ``"init"``: INIT parameters of a molecule that the hub does not
+            know yet. ``"meta"``: accepted, not used.
+        timeout : float or None
+            Seconds; None for the hub's timeout.
+
+        Returns
+        -------
+        dict of int to dict
+            ``{id: {"amp": ndarray, shape (3,), float64, atomic units,
+            "extra": bytes}}``; empty while paused, when a group has no bridge,
+            when a bridge is lost before its answer (the hub is paused then),
+            when the time is over, and when the hub is stopped.
+
+        Raises
+        ------
+        ValueError
+            A field is missing or is not three numbers; nothing is frozen then.
+        TypeError, ValueError
+            As `wait_until_bound`, for molecules that are new; nothing is frozen then.
+        """
+        deadline = self._deadline(timeout)
+        with self._held():
+            coupling = self._turn(deadline)
+            if coupling is None:
+                return {}
+            try:
+                if coupling.exchange.paused or not requests:
+                    return {}
+                barrier = coupling.barrier
+                if not barrier.frozen:
+                    ids, fields = tuple(requests), fields_of_requests(requests)
+                    unknown = self._groups.unknown(ids)
+                    self._groups.remember({one: requests[one].get("init") or {} for one in unknown})
+                    # Nothing is frozen before everything has proved to be good.
+                    self._freeze(coupling, ids, fields, once=True)
+                coupling.loop.look()
+                if self.paused:
+                    return {}
+                ids, shares = barrier.ids, barrier.shares
+                answers = coupling.attempt(deadline)
+            finally:
+                coupling.loop.give_turn()
+        if answers is None:
+            return {}
+        if self._on_step is not None:
+            self._tell_steps()
+        rows = join_amplitudes(len(ids), shares, answers)
+        extras = join_extras(len(ids), shares, answers)
+        return {one: {"amp": row, "extra": extra} for one, row, extra in zip(ids, rows, extras, strict=True)}
+
+    def step(self, fields: ArrayLike, timeout: float | None = None) -> Fields:
+        """Make one step with the molecules of the last `wait_until_bound`.
+
+        Lost bridges are replaced by waiting ones within the same call.
+
+        Parameters
+        ----------
+        fields : array-like, shape (N, 3), float64
+            Electric fields, atomic units; row k belongs to the k-th molecule.
+        timeout : float or None
+            Seconds; None for the hub's timeout.
+
+        Returns
+        -------
+        ndarray, shape (N, 3), float64
+            Source amplitudes d(mu)/dt, atomic units, in the same order.
+
+        Raises
+        ------
+        StepTimeout
+            Somebody has not answered in time. Calling again with the same
+            fields goes on with the same step.
+        FrozenStepError
+            An unfinished step has other fields or molecules.
+        ValueError
+            The shape is wrong, or `wait_until_bound` was not called.
+        HubStopped
+            The hub is stopped, or this rank has none.
+        """
+        deadline = self._deadline(timeout)
+        with self._held():
+            coupling = self._turn(deadline)
+            if coupling is None:
+                self._check_running()
+                raise StepTimeout({}, [])  # another thread's step takes all the time
+            try:
+                if not self._lineup:
+                    raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
+                barrier, block = coupling.barrier, fields_of_array(fields, len(self._lineup))
+                if not barrier.frozen:
+                    self._freeze(coupling, self._lineup, block, once=False)
+                elif barrier.ids != self._lineup or barrier.fields != block:
+                    raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
+                coupling.loop.look()
+                shares = barrier.shares
+                while (answers := coupling.attempt(deadline)) is None:
+                    if not coupling.bind(coupling.open_groups(), deadline) or time.monotonic() >= deadline:
+                        if coupling.stopping:
+                            raise HubStopped("the hub was stopped during the step")
+                        now, groups = time.monotonic(), coupling.open_groups()
+                        without = [one for group in groups if not group.serves for one in group.payloads]
+                        raise StepTimeout(barrier.late(now), without)
+                    coupling.loop.look()
+                coupling.exchange.paused = any(self._groups.groups[one].link is None for one in shares)
+            finally:
+                coupling.loop.give_turn()
+        if self._on_step is not None:
+            self._tell_steps()
+        return join_amplitudes(len(self._lineup), shares, answers)
+
+    def status(self) -> HubStatus:
+        """Return who is bound, who waits, who is late and what went wrong last.
+
+        Peers are bridges; a molecule's peer is the bridge of its group.
+        """
+        with self._held():
+            coupling = self._coupling
+            if coupling is None:
+                expected = sorted(self._roster.expected)
+                return HubStatus(None, {}, expected, [], {}, False, 0, 0, None, ReplyTimes())
+            if not coupling.stopping:
+                coupling.loop.look()
+            return self._snapshots.take(time.monotonic())
+
+    def init_remote_bridges(
+        self,
+        molecules: Iterable[HasInitPayload | dict[str, Any]] | HasInitPayload,
+        *,
+        molecules_per_bridge: int,
+        unix_prefix: str = "bridge_",
+        save_file: str | os.PathLike[str] = "aggregation.json",
+    ) -> list[RemoteBridgeSpec]:
+        """Divide molecules among bridges on other nodes and write the manifest for these.
+
+        The k-th node then runs ``python -m mxl_sockets bridge --manifest FILE
+        --index k``. It has to reach this hub: open it with ``host=""``, or with
+        an address of the network.
+
+        Parameters
+        ----------
+        molecules : iterable, or one molecule
+            Objects with an ``init_payload``, or INIT parameters themselves;
+            their ``"aggregate_group"`` is set.
+        molecules_per_bridge : int
+            Most molecules of one bridge.
+        unix_prefix : str
+            What the names of groups and UNIX sockets start with.
+        save_file : path
+            Rank 0 alone writes it, and a reader sees the whole file or none.
+
+        Returns
+        -------
+        list of RemoteBridgeSpec
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        ValueError
+            There are no molecules, or `molecules_per_bridge` is not positive.
+        HubStopped
+            The hub is stopped, so that no bridge could find it.
+        """
+        given = molecules if isinstance(molecules, Iterable) else [molecules]
+        specs = divide_molecules(given, molecules_per_bridge, unix_prefix)
+        if not mpi.am_master():
+            return specs
+        self._check_running()
+        address = self._address
+        host, port = address if isinstance(address, tuple) else ("", 0)
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - all interfaces: others need one of them
+            host = outward_address()
+        manifest = BridgeManifest(
+            host, port, self.timeout, self.latency, unix_prefix, molecules_per_bridge, specs
+        )
+        write_manifest(manifest, save_file)
+        return specs
+
+    def _freeze(self, coupling: GroupCoupling, ids: tuple[int, ...], fields: bytes, *, once: bool) -> None:
+        """Begin a step; `once` for frames in which equal fields are sent once."""
+        if self._plan[0] != ids:
+            self._plan = (ids, divide(ids, self._groups.group_of))
+        shares = self._plan[1]
+        block: Fields = np.ndarray((len(ids), 3), WIRE_FLOAT, fields)
+        for share in shares.values():
+            if once:
+                share.fill_once(block)
+            else:
+                share.fill(block)
+        coupling.barrier.freeze(ids, fields, shares)
+
+    def _live(self) -> GroupCoupling | None:
+        """Return the coupling; None on a rank without a hub and once stopped. The lock is held."""
+        coupling = self._coupling
+        return None if coupling is None or coupling.stopping else coupling
+
+    def _turn(self, deadline: float) -> GroupCoupling | None:
+        """Return the coupling for a step of this thread; None if that is not possible in time."""
+        return None if self._take_turn(deadline) is None else self._coupling
