@@ -1,8 +1,9 @@
 """Run tox from a private virtual environment in ``.tools``, made on first use.
 
 ``python tools/dev.py run`` needs git and Python 3.11 or later, nothing else: tox and tox-uv are installed
-into ``.tools``. All arguments are tox's own; without arguments the environments are listed. Remove
-``.tools`` and ``.tox`` at any time to start afresh.
+into ``.tools``. All arguments are tox's own; without arguments the environments are listed. ``run`` alone
+runs all environments, one more at a time than there are processors, because most tests wait most of their
+time; it prints what failed. Remove ``.tools`` and ``.tox`` at any time to start afresh.
 """
 
 from __future__ import annotations
@@ -129,7 +130,11 @@ def main() -> int:
         raise SystemExit(f"tools/dev.py needs Python 3.11 or later; this is {sys.version.split()[0]}")
     environment = child_environment()
     python = ensure_venv(environment)
-    command = [str(python), "-I", "-m", "tox", *(sys.argv[1:] or ["list"])]
+    arguments = sys.argv[1:] or ["list"]
+    if arguments == ["run"]:
+        at_once = str((os.cpu_count() or 1) + 1)
+        arguments = ["run-parallel", "--parallel", at_once, "--parallel-no-spinner"]
+    command = [str(python), "-I", "-m", "tox", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
