@@ -12,7 +12,10 @@ LIFETIME_S = 4500
 
 
 class Stranger:
-    def __init__(self):
+    """Announces services of this type; names of the real one become names of this one."""
+
+    def __init__(self, service_type=TYPE):
+        self._type = service_type
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
@@ -24,11 +27,12 @@ class Stranger:
     def announce(self, name, texts=(), place=("127.0.0.1", 9), *, lifetime_s=LIFETIME_S):
         """Send the four records of a service; texts as bytes, a host as text or bytes."""
         host, port = place
+        name = self._named(name)
         address = socket.inet_aton(host) if isinstance(host, str) else host
         target = encode_name("h" + name.partition(".")[0][1:] + ".local.")
         self.send(
             [
-                record(TYPE, PTR, encode_name(name), lifetime_s),
+                record(self._type, PTR, encode_name(name), lifetime_s),
                 record(name, SRV, struct.pack("!HHH", 0, 0, port) + target, lifetime_s),
                 record(name, TXT, encode_texts(texts), lifetime_s),
                 record("h" + name.partition(".")[0][1:] + ".local.", A, address, lifetime_s),
@@ -37,7 +41,10 @@ class Stranger:
 
     def point_to(self, *names):
         """Announce that there are services of these names, and nothing more."""
-        self.send([record(TYPE, PTR, encode_name(name), LIFETIME_S) for name in names])
+        self.send([record(self._type, PTR, encode_name(self._named(name)), LIFETIME_S) for name in names])
+
+    def _named(self, name):
+        return name.replace(TYPE, self._type)
 
     def send(self, records):
         head = struct.pack("!HHHHHH", 0, 0x8400, 0, len(records), 0, 0)

@@ -278,6 +278,24 @@ def test_a_leader_that_cannot_reach_etcd_stops_before_its_lease_is_over(scripted
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
 
 
+def test_a_lease_counts_from_the_question_not_from_a_late_answer(scripted, join):
+    def late(_):
+        time.sleep(0.3)
+        return answer({"ID": str(scripted.lease), "TTL": "3"})
+
+    scripted.behaviour["/v3/lease/grant"] = late
+    seen = []
+
+    def leads(status):
+        # What was asked for the lease until now, at the latest when the server heard of it.
+        seen.append((status, scripted.times("/v3/lease/grant") + scripted.times("/v3/lease/keepalive")))
+        return status.is_leader
+
+    assert join(scripted.url).wait_until(leads, LIMIT_S)
+    status, heard = seen[-1]
+    assert status.until <= max(heard) + 0.9 * 3.0
+
+
 def test_a_lease_that_is_over_is_replaced_and_the_leadership_with_it(scripted, join):
     group = join(scripted.url)
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)

@@ -238,3 +238,69 @@ def test_calls_are_bounded_and_end_with_the_worker(calls):
 def test_addresses_that_are_none_are_refused(address):
     with pytest.raises(ValueError, match=r"not a host|a TCP port"):
         StaticDiscovery([address])
+
+
+def test_a_call_that_never_ends_is_a_port_timeout(calls, monkeypatch):
+    """Also one that has begun, so that nobody can take it back."""
+    monkeypatch.setattr("group_ports._calls.LONGEST_WAIT_S", 0.05)
+    begun, over = threading.Event(), threading.Event()
+
+    def function():
+        begun.set()
+        over.wait(LIMIT_S)
+
+    def work():
+        while not begun.is_set():
+            calls.run()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    with pytest.raises(PortTimeout) as caught:
+        calls.post(lambda future: (future.set_running_or_notify_cancel(), function()), 0.05)
+    over.set()
+    worker.join()
+    assert begun.is_set()
+    assert caught.value.errno == PortError.EAGAIN
+
+
+def test_a_call_that_is_late_returns_what_the_worker_got(calls):
+    """The wait of the caller ends while it is being run: what was done is not denied."""
+    running = threading.Event()
+
+    def work():
+        while not running.is_set():
+            calls.run()
+
+    def late(future):
+        future.set_running_or_notify_cancel()
+        running.set()
+        caller_waits_on.wait(LIMIT_S)
+        future.set_result(7)
+
+    caller_waits_on = threading.Event()
+    worker = threading.Thread(target=work)
+    worker.start()
+    timer = threading.Timer(0.2, caller_waits_on.set)
+    timer.start()
+    assert calls.post(late, 0.1) == 7
+    worker.join()
+    timer.join()
+
+
+def test_a_timeout_of_the_function_itself_is_its_own(calls):
+    def function():
+        raise PortTimeout("no room", PortError.EAGAIN)
+
+    caught = []
+
+    def user():
+        try:
+            calls.call(function)
+        except PortTimeout as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=user)
+    thread.start()
+    while thread.is_alive():
+        calls.run()
+    assert caught == ["no room"]

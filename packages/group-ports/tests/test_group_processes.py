@@ -229,6 +229,9 @@ def test_bad_commands_are_said_on_standard_error_and_change_nothing(start):
     assert b"fly" in member.errors
 
 
+SPEC = {"message": "m", "timed": False}
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -239,16 +242,44 @@ def test_bad_commands_are_said_on_standard_error_and_change_nothing(start):
         {"group": ["rack", "a"], "unknown": 1},
         {"group": ["rack", "a"], "host": "localhost"},
         {"group": ["rack", "a"], "keys": ["short", "short"]},
+        {"group": ["rack", "a"], "keys": ["\u00e9" * 40, "\u00e9" * 40]},
+        {"group": ["rack", "a"], "keys": ["short"]},
+        {"group": ["rack", "a"], "keys": [1, 2]},
+        {"group": ["rack", "a"], "keys": 5},
+        {"group": ["rack", "a"], "spec": 5},
+        {"group": ["rack", "a"], "spec": {**SPEC, "params": 5}},
+        {"group": ["rack", "a"], "spec": {**SPEC, "params": {"heartbeat": "x"}}},
+        {"group": ["rack", "a"], "spec": {**SPEC, "params": {"heartbeat": 10**400}}},
+        {"group": ["rack", "a"], "spec": {**SPEC, "timed": "no"}},
+        {"group": ["rack", "a"], "spec": {**SPEC, "kind": []}},
+        {"group": ["rack", "a"], "host": 5},
+        {"group": ["rack", "a"], "name": 5},
+        {"group": ["rack", "a"], "min_size": True},
+        {"group": ["rack", "a"], "min_size": 0},
+        {"group": ["rack", "a"], "vote": ["yes"]},
+        {"group": ["rack", "a"], "reply": "false"},
+        {"group": 5},
+        {},
+        '{"group": ' + "[" * 100_000,
+        '{"group": ["rack"',
     ],
+    ids=lambda config: str(config)[:60],
 )
-def test_a_bad_configuration_ends_with_a_line_and_exit_code_1(config, capfd):
+def test_a_bad_configuration_ends_with_a_line_and_exit_code_2(config, capfd):
     from group_ports.__main__ import main
 
-    assert main(["member", json.dumps(config)]) == 1
+    assert main(["member", config if isinstance(config, str) else json.dumps(config)]) == 2
     said = capfd.readouterr()
     assert said.err.startswith("group_ports: ")
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+def test_a_configuration_that_is_not_there_is_exit_code_1(tmp_path, capfd):
+    from group_ports.__main__ import main
+
+    assert main(["member", str(tmp_path / "none.json")]) == 1
+    assert capfd.readouterr().err.count("\n") == 1
 
 
 def test_stop_leaves_and_exits_with_0(start):

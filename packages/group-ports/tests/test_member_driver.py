@@ -132,3 +132,65 @@ def test_events_have_the_fields_of_their_lines(driven, event, line):
 def test_a_message_that_failed_is_reported(driven):
     name, fields = driven.driver.line_of(MessageFailed("boom"))
     assert (name, fields) == ("handler_error", {"error": "boom"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"command": []}',
+        b'{"command": {}}',
+        b'{"command": null}',
+        b"{}",
+        b"5",
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"command": ' * 100_000,
+        b'{"command": "clock", "by": ' + b"1" * 400 + b"}",
+        b'{"command": "clock", "by": 1e999}',
+        b'{"command": "clock", "by": NaN}',
+        b'{"command": "clock", "by": true}',
+        b'{"command": "clock"}',
+        b'{"command": "flood", "data": "00", "seconds": "x"}',
+        b'{"command": "flood", "data": "00", "seconds": 0.1, "gap": 1e300}',
+        b'{"command": "flood", "data": "00", "seconds": NaN}',
+        b'{"command": "update", "host": "a b", "port": 1}',
+        b'{"command": "update", "host": "127.0.0.1", "port": 99999}',
+        b'{"command": "update", "host": 5, "port": 9}',
+        b'{"command": "set_vote", "vote": ["yes"]}',
+    ],
+    ids=lambda line: str(line[:60]),
+)
+def test_a_line_that_is_no_command_is_one_line_in_the_log_and_nothing_else(driven, caplog, line):
+    assert driven.driver.obey(line)
+    assert len(caplog.records) == 1
+    assert "\n" not in caplog.records[0].getMessage()
+    assert driven.lines == []
+    assert driven.driver._clock_offset == 0.0
+    assert driven.ask("status")["id"] == driven.driver.group.getGroupId().hex()
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "answer"),
+    [
+        ("cast", {"rfv": "ABCD1234", "vote": "no"}, False),
+        ("cast", {"rfv": "ABCD1234", "vote": 1}, False),
+        ("cast", {"rfv": 5, "vote": True}, False),
+        ("to_member", {"id": "", "data": "00"}, False),
+        ("to_member", {"id": 5, "data": "00"}, False),
+        ("request_vote", {"topic": "00", "timeout_ms": "x"}, None),
+        ("request_vote", {"topic": "00", "timeout_ms": -5}, None),
+        ("request_vote", {"topic": "00", "kind": 5}, None),
+        ("request_action", {"topic": "00", "when": 10**400}, None),
+        ("request_action", {"topic": "00", "when": "now"}, None),
+    ],
+)
+def test_a_command_with_wrong_fields_is_logged_and_answered(driven, caplog, command, fields, answer):
+    assert driven.ask(command, **fields) is answer
+    assert len(driven.lines) == len(caplog.records) == 1
+
+
+def test_the_clock_jumps_so_far_at_the_most(driven):
+    """However often it is told to: times have to stay dates."""
+    for _ in range(3):
+        assert driven.tell("clock", by=1e10)
+    assert driven.driver._wall_time() < 2e10

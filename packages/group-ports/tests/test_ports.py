@@ -25,8 +25,11 @@ from group_ports import (
     PortSettings,
     PortTimeout,
     StandaloneParent,
+    _publish,
 )
+from group_ports._watch import Watch
 from group_ports.errors import ObjectRefused
+from wireframe.group import decode_frames
 
 KINDS = [GroupPubPort, GroupSubPort, GroupQryPort, GroupAnsPort]
 SPEC = {"message": "Measurement", "timed": False}
@@ -431,6 +434,35 @@ def test_subscriber_counts_each_publisher_once_and_can_forget(make_port, peer, e
     eventually(lambda: sub.take() is None and pub.subscribers() == 0, "the end of the subscription")
 
 
+def test_a_publisher_is_forgotten_while_its_message_waits(pair, eventually):
+    """libzmq ends the process if a connection goes whose first frame it has taken, as a poll makes it do."""
+    pub, sub = pair()
+    pub.send(b"first")
+    assert sub.getSocket().poll(10_000)
+    sub.forget(*pub.address)
+    assert (sub.connected(), sub.reached()) == (0, 0)
+    assert sub.recv() == b"first"
+    eventually(lambda: sub.take() is None and pub.subscribers() == 0, "the end of the subscription")
+
+
+def test_a_publisher_forgotten_while_its_message_waits_can_be_followed_again(pair, eventually):
+    pub, sub = pair()
+    pub.send(b"first")
+    assert sub.getSocket().poll(10_000)
+    sub.forget(*pub.address)
+    sub.update(*pub.address)
+    assert sub.connected() == 1
+    assert sub.recv() == b"first"
+
+    def again():
+        pub.send(b"second")
+        arrival = sub.take()
+        return arrival is not None and arrival.payload == b"second"
+
+    eventually(again, "a message of the new connection")
+    assert (sub.connected(), sub.reached()) == (1, 1)
+
+
 def test_wait_ready_tells_how_many_are_missing(pair):
     pub, _ = pair()
     with pytest.raises(PortTimeout, match="1 of 2 subscribers"):
@@ -688,3 +720,96 @@ def test_blocked_receive_can_be_interrupted(make_port):
     assert time.monotonic() - begin < 10.0
     timer.join()
     assert sub.take() is None
+
+
+def test_a_look_at_the_subscriptions_ends_however_many_there_are(make_port, peer, eventually, monkeypatch):
+    """A peer that subscribes without end gets so many frames of one look, and no send waits for it."""
+    monkeypatch.setattr(_publish, "_LOOK_AT_MOST", 10)
+    port = make_port(GroupPubPort)
+    read = []
+    recv = port._recv_frame
+    monkeypatch.setattr(port, "_recv_frame", lambda *flags: (read.append(1), recv(*flags))[1])
+    flooder = peer(zmq.XSUB, connect=port.address)
+    for _ in range(25):
+        flooder.send(b"\x01flood")
+    flooder.send(b"\x01last")
+
+    def has_all():
+        port.getSocket().send(b"last")
+        return flooder.poll(0)
+
+    eventually(has_all, "the last subscription")
+    assert read == []
+    counts = []
+    for _ in range(4):
+        before = len(read)
+        port.send(b"x") if not counts else port.subscribers()
+        counts.append(len(read) - before)
+    assert counts == [10, 10, 6, 0]
+
+
+def test_numbers_begin_with_one_and_leave_none_out(make_port):
+    publisher = make_port(GroupPubPort, settings=PortSettings(numbered=True, group="a.b"))
+    subscriber = make_port(GroupSubPort, settings=PortSettings(group="a.b", recv_timeout=10.0))
+    subscriber.update(*publisher.address)
+    publisher.wait_ready(1)
+    numbers = []
+    for _ in range(3):
+        publisher.send(b"x")
+        numbers.append(decode_frames(subscriber.recvGroup()).extension.sequence)
+    assert numbers == [1, 2, 3]
+
+
+def test_scopes_have_names():
+    assert [scope.scope() for scope in PortScope] == ["global", "local", "internal"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_interfaces_of_the_actor_are_told(parent, context, kind):
+    """An actor need not have one for this machine only."""
+    assert kind(parent, "p", SPEC).getLocalIface() == "127.0.0.1"
+    actor = SimpleNamespace(getGlobalIface=lambda: "10.0.0.7", getLocalIface=lambda: "127.0.0.2")
+    port = kind(SimpleNamespace(appContext=context, parent=actor), "p", SPEC)
+    assert (port.getGlobalIface(), port.getLocalIface()) == ("10.0.0.7", "127.0.0.2")
+    del actor.getLocalIface
+    assert port.getLocalIface() == "10.0.0.7"
+
+
+@pytest.mark.parametrize("half", [{"host": "127.0.0.1"}, {"port": 9}])
+def test_half_an_address_is_no_leader(make_port, half):
+    with pytest.raises(ValueError, match="host and a port"):
+        make_port(GroupQryPort).update(**half)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_port_that_is_dropped_open_is_said(parent, kind):
+    port = kind(parent, "forgotten", SPEC)
+    port.setupSocket(None)
+    with pytest.warns(ResourceWarning, match="unclosed .* forgotten"):
+        port.__del__()
+    port.close()
+    port.__del__()
+
+
+def test_who_has_answered_is_reached_though_the_thread_that_watches_has_not_run(parent, cleanup, monkeypatch):
+    may_run = threading.Event()
+    watch = Watch._watch
+
+    def late(self):
+        may_run.wait()
+        watch(self)
+
+    monkeypatch.setattr(Watch, "_watch", late)
+    asker, leader = (cleanup.enter_context(kind(parent, "p", SPEC)) for kind in (GroupQryPort, GroupAnsPort))
+    # First of all when the port is closed, which waits for the thread.
+    cleanup.callback(may_run.set)
+    for port in (asker, leader):
+        port.setupSocket(None)
+    leader.updatePoller()
+    asker.update(*leader.address)
+    assert asker.send(b"question")
+    assert leader.recv() == b"question"
+    assert leader.send(b"answer")
+    assert asker.recv() == b"answer"
+    assert asker.connected() == asker.reached() == 1
+    asker.wait_connected()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -10,16 +11,17 @@ import time
 
 import pytest
 
-from group_ports import Group, PortError, PortTimeout, _zeroconf_engine
+from group_ports import Group, PortError, PortTimeout, _zeroconf_engine, _zeroconf_records
 from group_ports._zeroconf_records import name_of, properties_of
 from group_ports.zeroconf_discovery import ZeroconfDiscovery
 
-from .mdns_stranger import Stranger
+from .mdns_stranger import TYPE, Stranger
 
 LIMIT_S = 15.0
 FAST = {"heartbeat": 40, "electionMin": 80, "electionMax": 160, "peerTimeout": 400, "consensusTimeout": 150}
 KEY = "m@rack.a"
 HERE = "127.0.0.1"
+REAL_TYPE = _zeroconf_records.SERVICE_TYPE
 OWN, ANN, BOB = b"\x01" * 16, b"\x0a" * 16, b"\x0b" * 16
 
 
@@ -64,9 +66,18 @@ def listen(cleanup):
     return listen
 
 
+@pytest.fixture(autouse=True)
+def service_type(monkeypatch):
+    """A type of service of this process alone: other runs of these tests speak on the same interface."""
+    service_type = f"_gp-{os.getpid():x}._tcp.local."
+    for module in (_zeroconf_records, _zeroconf_engine):
+        monkeypatch.setattr(module, "SERVICE_TYPE", service_type)
+    return service_type
+
+
 @pytest.fixture
-def stranger(cleanup):
-    stranger = Stranger()
+def stranger(cleanup, service_type):
+    stranger = Stranger(service_type)
     cleanup.callback(stranger.close)
     return stranger
 
@@ -85,6 +96,10 @@ def wait_for(condition, what):
     while not condition():
         assert time.monotonic() < deadline, what()
         time.sleep(0.01)
+
+
+def test_the_type_of_service_is_the_documented_one():
+    assert REAL_TYPE == TYPE == "_group-ports._tcp.local."
 
 
 def test_members_find_each_other_elect_a_leader_and_part(cleanup):

@@ -14,11 +14,12 @@ from group_ports._duplex import GroupAnsPort, GroupQryPort
 from group_ports._events import GroupEvent, Message, MessageFailed, MessageKind
 from group_ports._parent import Actor, Owner, Parent, StandaloneParent
 from group_ports._port_settings import PortSettings
+from group_ports._publish import GroupPubPort
 from group_ports._reception import Arrival
 from group_ports._settings import Timing
-from group_ports._simplex import GroupPubPort, GroupSubPort
 from group_ports._statistics import PortStatistics
 from group_ports._status import GroupStatistics, GroupStatus
+from group_ports._subscribe import GroupSubPort
 from group_ports._version import __version__
 from group_ports.discovery import Discovery, StaticDiscovery
 from group_ports.errors import GroupError, ObjectRefused, OperationError, PortError, PortTimeout

@@ -1,6 +1,6 @@
 """Command line: ``python -m group_ports keygen`` and ``member``.
 
-Exit codes: 0 done; 1 a file or the network failed; 2 wrong arguments.
+Exit codes: 0 done; 1 a file or the network failed; 2 wrong arguments, or a wrong configuration.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from group_ports._commands import keygen, member
+from group_ports._commands._member_config import ConfigError
 from group_ports._version import __version__
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _PROGRAM: Final = "group_ports"
 _EXIT_FAILED: Final = 1
+_EXIT_WRONG: Final = 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{_PROGRAM}: {error}\n")
-        return _EXIT_FAILED
+        return _EXIT_WRONG if isinstance(error, ConfigError) else _EXIT_FAILED
     return code
 
 

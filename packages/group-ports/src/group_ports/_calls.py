@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from group_ports._port_settings import LONGEST_WAIT_S
@@ -71,12 +71,13 @@ class Calls:
         try:
             return future.result(wait_s)
         except TimeoutError as error:
-            if future.done():
-                raise
+            # Of the wait, or of the function itself: that ends as it did.
             if not future.cancel():
-                # It is being run right now.
-                return future.result(LONGEST_WAIT_S)
-            raise PortTimeout("the group did not come to it in time", PortError.EAGAIN) from error
+                # It is being run right now, or has been.
+                wait((future,), LONGEST_WAIT_S)
+            if future.cancelled() or not future.done():
+                raise PortTimeout("the group did not come to it in time", PortError.EAGAIN) from error
+        return future.result()
 
     def wake(self) -> None:
         """Let the worker make a round, because something it reads elsewhere is new; from any thread."""

@@ -76,8 +76,21 @@ class ConnectingPort(GroupPort):
         socket = self._socket
         if socket is None:
             self._not_open()
+        if place not in self._endpoints:
+            self._reach(socket, place, server_key)
+            self._endpoints[place] = server_key
+
+    def _disconnect(self, place: str) -> None:
+        socket, watch = self._socket, self._watch
+        if socket is None or watch is None:
+            self._not_open()
         if place in self._endpoints:
-            return
+            del self._endpoints[place]
+            self._part(socket, place)
+            watch.forget(place)
+
+    def _reach(self, socket: zmq.Socket[bytes], place: str, server_key: bytes | None) -> None:
+        """Begin a connection."""
         try:
             # These hold for connections made from now on.
             if self._keys is not None:
@@ -86,15 +99,9 @@ class ConnectingPort(GroupPort):
             socket.connect(place)
         except zmq.ZMQError as error:
             raise port_error(f"connect {place}", error) from error
-        self._endpoints[place] = server_key
 
-    def _disconnect(self, place: str) -> None:
-        socket, watch = self._socket, self._watch
-        if socket is None or watch is None:
-            self._not_open()
-        if place not in self._endpoints:
-            return
-        del self._endpoints[place]
+    def _part(self, socket: zmq.Socket[bytes], place: str) -> None:
+        """End a connection."""
         try:
             # What is queued for it goes nowhere.
             socket.setsockopt(zmq.LINGER, 0)
@@ -102,4 +109,3 @@ class ConnectingPort(GroupPort):
             socket.setsockopt(zmq.LINGER, round(self.settings.linger_s * 1000))
         except zmq.ZMQError as error:
             raise port_error(f"disconnect {place}", error) from error
-        watch.forget(place)

@@ -65,6 +65,8 @@ class GroupQryPort(ConnectingPort):
         Leaving a leader takes a new socket, of which the owner hears by
         ``replaceSocket`` if it has that; others ask `getSocket` again.
         """
+        if (host is None) != (port is None):
+            raise ValueError("a leader has a host and a port")
         place = None if host is None or port is None else endpoint(host, port_number(port))
         if self._socket is None:
             self._not_open()

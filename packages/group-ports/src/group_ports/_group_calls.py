@@ -118,12 +118,12 @@ class GroupCalls(GroupVotes):
         """Send an object to the leader, pickled; see `sendToLeader`."""
         return self.sendToLeader(pickle.dumps(thing))
 
-    def sendToMember(self, payload: Buffer, identity: bytes | None = None) -> bool:
+    def sendToMember(self, msg: Buffer, identity: bytes | None = None) -> bool:
         """Send bytes to one member, as the leader.
 
         Parameters
         ----------
-        payload : bytes-like
+        msg : bytes-like
         identity : bytes, optional
             `Message.sender` of a message to the leader; members of this package
             have their id there. Empty: this member itself. The sender of the
@@ -144,7 +144,7 @@ class GroupCalls(GroupVotes):
         TypeError, ValueError
             Not bytes-like, or longer than ``max_size``; an impossible identity.
         """
-        data = _bytes(payload)
+        data = _bytes(msg)
         receiver = self._sender if identity is None else identity
         if receiver is None:
             raise PortError("send error: no member has written to the leader yet", PortError.EROUTE)
@@ -159,9 +159,9 @@ class GroupCalls(GroupVotes):
 
         return self._call(send)
 
-    def sendToMember_pyobj(self, thing: Any, identity: bytes | None = None) -> bool:
+    def sendToMember_pyobj(self, msg: Any, identity: bytes | None = None) -> bool:
         """Send an object to one member, pickled; see `sendToMember`."""
-        return self.sendToMember(pickle.dumps(thing), identity)
+        return self.sendToMember(pickle.dumps(msg), identity)
 
     def update(self, host: str, port: int) -> None:
         """Follow a publisher of the group; one that is followed already is no news."""

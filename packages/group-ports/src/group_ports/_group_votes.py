@@ -3,15 +3,23 @@
 # ruff: noqa: N802, N803 - the names are those of the original
 from __future__ import annotations
 
+import math
 import pickle
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from group_ports._group_link import GroupLink
-from wireframe.group import Voting
+from wireframe.group import MAX_VOTE_SIZE, RequestForVote, Subject, Voting, encode_vote
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+#: Milliseconds of the longest poll that can be asked for; as long as all timeouts of this package.
+_LONGEST_MS: Final = 1e9
+#: Bytes that a poll without a topic takes; topics are padded to 8 bytes.
+_POLL_BYTES: Final = len(
+    encode_vote(RequestForVote("ABCDEFGH", b"", Voting.MAJORITY, Subject.VALUE, 0.0, 0.0, 0.0))
+)
 
 
 class GroupVotes(GroupLink):
@@ -41,7 +49,9 @@ class GroupVotes(GroupLink):
         PortError
             The member has left.
         TypeError, ValueError
-            An impossible topic, kind or timeout.
+            A topic that is not bytes-like, or is too long for one message of a poll
+            (8 MiB, ``max_size``); an impossible kind; a timeout that is not between
+            0 and 1e9. Then nothing was asked.
         """
         return self._request(topic, kind, timeout, None)
 
@@ -64,7 +74,7 @@ class GroupVotes(GroupLink):
         ----------
         action : bytes-like
         when : float
-            Seconds since 1970.
+            Seconds since 1970, a finite number.
         kind : Voting
         timeout : float, optional
             Milliseconds.
@@ -73,7 +83,7 @@ class GroupVotes(GroupLink):
         -------
         str or None
         """
-        return self._request(action, kind, timeout, float(when))
+        return self._request(action, kind, timeout, _number("a time", when, -math.inf, math.inf))
 
     def requestActionVote_pyobj(
         self,
@@ -110,7 +120,10 @@ class GroupVotes(GroupLink):
         data = topic if type(topic) is bytes else memoryview(topic).tobytes()
         if not isinstance(kind, Voting):
             raise TypeError(f"the kind of a vote is a Voting, not {kind!r}")
-        seconds = None if timeout is None else timeout / 1000
+        limit = min(MAX_VOTE_SIZE, self._settings.max_size)
+        if (size := _POLL_BYTES + math.ceil(len(data) / 8) * 8) > limit:
+            raise ValueError(f"a poll of {size} bytes, and at most {limit} are accepted")
+        seconds = None if timeout is None else _number("a timeout", timeout, 0.0, _LONGEST_MS) / 1000
 
         def request() -> str | None:
             worker = self._worker
@@ -126,3 +139,16 @@ class GroupVotes(GroupLink):
             return rfv_id
 
         return self._call(request)
+
+
+def _number(what: str, value: float, least: float, most: float) -> float:
+    """Check a number of the user's."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} is a number, not {value!r}")
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{what} is out of range: {error}") from error
+    if not (math.isfinite(number) and least <= number <= most):
+        raise ValueError(f"{what} is out of range: {number}")
+    return number

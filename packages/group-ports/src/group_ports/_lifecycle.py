@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 from weakref import WeakSet
 
@@ -73,6 +74,12 @@ class SocketHolder(Operations):
         if self._host is None:
             self._host = self.parent.parent.getGlobalIface()
         return self._host
+
+    def getLocalIface(self) -> str:
+        """Return the address of the interface to this machine; that to others if the actor has none."""
+        actor = self.parent.parent
+        host: str = getattr(actor, "getLocalIface", actor.getGlobalIface)()
+        return host
 
     # -- how long it waits --------------------------------------------------------------------------
 
@@ -181,6 +188,13 @@ class SocketHolder(Operations):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        # In a forked child it has none, whatever became of that of its parent.
+        if getattr(self, "_socket", None) is not None:
+            warnings.warn(
+                f"unclosed {type(self).__name__} {self.name}", ResourceWarning, stacklevel=2, source=self
+            )
 
     # -- its socket ---------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import zmq
 from group_ports._duplex import GroupAnsPort, GroupQryPort
 from group_ports._publisher import MemberPublisher
 from group_ports._quiet_log import QuietLogger
-from group_ports._simplex import GroupSubPort
-from group_ports.errors import PortError
+from group_ports._subscribe import GroupSubPort
+from group_ports.errors import PortError, PortTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,12 +71,15 @@ class MemberPorts:
         self.query: GroupQryPort | None = None
         self.answer: GroupAnsPort | None = None
         self._waits_for_leader = False
+        #: Where the query port was to point and could not.
+        self._missed: tuple[str | None, int | None] | None = None
         if is_coordinated:
             self.query = GroupQryPort(parent, f"{name}.qry", spec, settings=settings)
             # The TCP port of the settings is the publisher's.
             self.answer = GroupAnsPort(parent, f"{name}.ans", spec, settings=replace(settings, port=0))
         try:
             self.publisher.setupSocket(None)
+            self.poller.register(self.publisher.getSocket(), zmq.POLLIN)
             self.subscriber.setupSocket(None)
             self.poller.register(self.subscriber.getSocket(), zmq.POLLIN)
             if self.query is not None:
@@ -85,6 +88,11 @@ class MemberPorts:
         except BaseException:
             self.close()
             raise
+
+    def look_who_subscribed(self, sockets: Mapping[Any, int]) -> None:
+        """Take subscriptions out of the queue of ZeroMQ, which has no end."""
+        if self.publisher.getSocket() in sockets:
+            self.publisher.subscribers()
 
     def ready(self, sockets: Mapping[Any, int]) -> list[GroupSubPort | GroupQryPort | GroupAnsPort]:
         """Return the ports with something to read, those that matter most first."""
@@ -96,7 +104,9 @@ class MemberPorts:
 
     def send_to_leader(self, tag: bytes, payload: bytes) -> bool:
         """Send; False without a leader, PortTimeout if it is not connected."""
-        return self.query is not None and self.query.sendToLeader(tag, payload)
+        if self._missed is not None and self._missed[1] is not None:
+            raise PortTimeout("there is a leader, and no way to it yet", PortError.EAGAIN)
+        return self.query is not None and self._missed is None and self.query.sendToLeader(tag, payload)
 
     def send_to_member(self, identity: bytes, payload: bytes) -> bool:
         """Send ``mfl``; PortError if this member does not lead, or the other is not connected."""
@@ -106,20 +116,30 @@ class MemberPorts:
         return self.answer.send(payload)
 
     def point_query(self, host: str | None, port: int | None) -> None:
-        """Point the query port to a leader, or to nobody."""
+        """Point the query port to a leader, or to nobody; if that fails, see `point_query_again`."""
         if self.query is None:
             return
-        former = self.query.getSocket()
+        former, self._missed = self.query.getSocket(), None
         try:
+            # It has no socket if the last one could not be replaced.
+            self.query.setupSocket(None)
             self.query.update(host, port)
         except (PortError, ValueError) as error:
+            self._missed = host, port
             _quiet.warn(self.query.name, "leader", "cannot connect to a leader at %r: %s", host, error)
         socket = self.query.getSocket()
         if socket is not former:
             # Polled by its address, a closed socket would be taken for standard input.
-            self.poller.unregister(former)
-            self.poller.register(socket, zmq.POLLIN)
+            if former is not None:
+                self.poller.unregister(former)
+            if socket is not None:
+                self.poller.register(socket, zmq.POLLIN)
             self._waits_for_leader = False
+
+    def point_query_again(self) -> None:
+        """Try once more, if the query port could not be pointed to where it should be."""
+        if self._missed is not None:
+            self.point_query(*self._missed)
 
     def bind_answer(self) -> tuple[str, int] | None:
         """Bind the answer port and return where; None if that fails."""
@@ -142,9 +162,11 @@ class MemberPorts:
 
     def wait_for_leader(self, waits: bool) -> None:
         """Let the poller tell, or not, when the leader can be written to."""
-        if self.query is not None and waits != self._waits_for_leader:
+        if self.query is None or (socket := self.query.getSocket()) is None:
+            return
+        if waits != self._waits_for_leader:
             self._waits_for_leader = waits
-            self.poller.modify(self.query.getSocket(), zmq.POLLIN | (zmq.POLLOUT if waits else 0))
+            self.poller.modify(socket, zmq.POLLIN | (zmq.POLLOUT if waits else 0))
 
     def close(self) -> None:
         """Close them all. Twice is fine."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Truth, integers, floats, complex numbers, bytes and text; no objects, records or times.
 _CODE: Final = re.compile(r"[<>|=]?(b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SU][1-9][0-9]{0,8})")
 _MAX_DIMENSIONS: Final = 32
+#: More than there is memory; without it, the product of the lengths could take for ever.
+_LONGEST: Final = 1 << 48
 _HIGHEST_CODE_POINT: Final = 0x10FFFF
 _STATE_VERSIONS: Final = (3, 4)
 _STATE_PARTS: Final = 8
@@ -52,7 +54,8 @@ def finished(thing: Any) -> Any:
 class _NumberType(Unfinished):
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or _CODE.fullmatch(code) is None:
-            raise ObjectRefused(f"arrays of {str(code)[:32]!r} are not allowed")
+            kind = ascii(code[:32]) if isinstance(code, str) else f"a {type(code).__name__}"
+            raise ObjectRefused(f"arrays of {kind} are not allowed")
         self.value = _numpy().dtype(code)
 
     def set_state(self, state: Any) -> None:
@@ -91,7 +94,7 @@ def _array(memory: Any, kind: Any, shape: Any, order: Any = "C") -> Any:
     if (
         type(shape) is not tuple
         or len(shape) > _MAX_DIMENSIONS
-        or not all(type(length) is int and length >= 0 for length in shape)
+        or not all(type(length) is int and 0 <= length <= _LONGEST for length in shape)
         or order not in ("C", "F")
     ):
         raise ObjectRefused("not the shape of an array")

@@ -70,4 +70,4 @@ def loads(data: bytes, *, allowed: Iterable[type] = (), max_objects: int = 1_000
     except Exception as error:
         # Damaged programs fail in many ways, and so do constructors of allowed
         # classes; to the caller it is one thing.
-        raise ObjectRefused(f"not a whole object: {type(error).__name__}: {error}") from error
+        raise ObjectRefused(f"not a whole object: {type(error).__name__}: {str(error)[:200]}") from error

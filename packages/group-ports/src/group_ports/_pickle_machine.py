@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import pickletools
 from typing import TYPE_CHECKING, Any, Final
 
 from group_ports import _object_arrays
+from group_ports._pickle_costs import CostGuard
 from group_ports._plain_data import CONSTRUCTORS, Constructor
 from group_ports.errors import ObjectRefused
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _MARK: Final = object()
+_NOTHING: Final = object()
 _CONSTANTS: Final = {
     "NONE": None, "NEWTRUE": True, "NEWFALSE": False,
 }  # fmt: skip
@@ -49,11 +52,15 @@ class PickleMachine:
         self._kinds = frozenset(self._classes.values())
         self._max_objects = max_objects
         self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._memo: list[Any] = []
+        self._most_remembered = 0
+        self._guard = CostGuard(self._kinds, max_objects)
 
     def run(self, data: bytes) -> Any:
         """Return what it builds; `ObjectRefused`, or whatever a damaged program comes to."""
         stack = self._stack
+        self._guard.begin(len(data))
+        self._most_remembered = len(data)
         end = 0
         for count, (operation, argument, place) in enumerate(pickletools.genops(data)):
             if count >= self._max_objects:
@@ -103,12 +110,14 @@ class PickleMachine:
         return parts
 
     def _named(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            raise ObjectRefused("a name is text")
         full = f"{module}.{name}"
         found: Any = self._classes.get(full) or CONSTRUCTORS.get(full)
         if full == "numpy.ndarray":
             found = _object_arrays.NDARRAY
         if found is None:
-            raise ObjectRefused(f"{full[:200]} is not allowed")
+            raise ObjectRefused(f"{ascii(full[:200])[1:-1]} is not allowed")
         self._stack.append(found)
 
     # -- instructions -------------------------------------------------------------------------------
@@ -132,13 +141,21 @@ class PickleMachine:
         self._stack.append(thing)
 
     def put(self, index: Any) -> None:
-        self._memo[int(index)] = self._stack[-1]
+        place, memo = int(index), self._memo
+        # A list, as places of a dict could be chosen to fall together. Pickles use one after the other.
+        if not 0 <= place < self._most_remembered:
+            raise ObjectRefused("not a place to remember")
+        memo.extend([_NOTHING] * (place + 1 - len(memo)))
+        memo[place] = self._stack[-1]
 
     def memoize(self, _: Any) -> None:
-        self._memo[len(self._memo)] = self._stack[-1]
+        self._memo.append(self._stack[-1])
 
     def get(self, index: Any) -> None:
-        self._stack.append(self._memo[int(index)])
+        place = int(index)
+        if not 0 <= place < len(self._memo) or self._memo[place] is _NOTHING:
+            raise ObjectRefused("nothing to be remembered")
+        self._stack.append(self._memo[place])
 
     def some(self, count: int) -> None:
         at = len(self._stack) - count
@@ -148,7 +165,7 @@ class PickleMachine:
         if parts and parts[0] is _object_arrays.NDARRAY:
             self._stack[at:] = [_Arguments((parts[0], *map(self._value, parts[1:])))]
         else:
-            self._stack[at:] = [tuple(map(self._value, parts))]
+            self._stack[at:] = [self._guard.tuple_of(map(self._value, parts))]
 
     def add_one(self, _: Any) -> None:
         value = self._pop()
@@ -160,15 +177,15 @@ class PickleMachine:
 
     def set_one(self, _: Any) -> None:
         value, key = self._pop(), self._pop()
-        self._top(dict)[key] = value
+        self._guard.set_item(self._top(dict), key, value)
 
     def set_all(self, _: Any) -> None:
-        pairs = _pairs(self._since_mark())
-        self._top(dict).update(pairs)
+        parts = self._since_mark()
+        self._guard.fill_dict(self._top(dict), parts[::2], parts[1::2])
 
     def add_members(self, _: Any) -> None:
         values = self._since_mark()
-        self._top(set).update(values)
+        self._guard.fill_set(self._top(set), values)
 
     def global_name(self, argument: Any) -> None:
         self._named(*argument.split(" ", 1))
@@ -185,9 +202,13 @@ class PickleMachine:
         if type(arguments) is not tuple:
             raise ObjectRefused("arguments are a tuple")
         if isinstance(maker, Constructor):
-            self._stack.append(maker.build(*arguments))
+            self._guard.count_copies(arguments)
+            thing = maker.build(*arguments)
+            self._stack.append(self._guard.set_of(maker.set_of, thing) if maker.set_of else thing)
         elif self._is_allowed(maker):
-            self._stack.append(maker(*arguments))
+            # Enumerations look their arguments up, and print those that they do not know.
+            self._guard.check(arguments, is_hashed=issubclass(maker, enum.Enum))
+            self._stack.append(self._guard.made(maker(*arguments)))
         else:
             raise ObjectRefused("only what was named can be called")
 
@@ -202,12 +223,15 @@ class PickleMachine:
     def _new(self, kind: Any, arguments: Any, keywords: Any) -> None:
         if not self._is_allowed(kind) or type(arguments) is not tuple or type(keywords) is not dict:
             raise ObjectRefused("only objects of allowed classes are made")
-        self._stack.append(kind.__new__(kind, *arguments, **keywords))
+        self._guard.check([*arguments, *keywords, *keywords.values()], is_hashed=issubclass(kind, enum.Enum))
+        self._stack.append(self._guard.made(kind.__new__(kind, *arguments, **keywords)))
 
     def build(self, _: Any) -> None:
         state = self._pop()
         thing = self._stack[-1]
         if isinstance(thing, _object_arrays.Unfinished):
+            if type(state) is tuple:
+                self._guard.count_copies(state)
             thing.set_state(state)
             return
         if type(thing) not in self._kinds:
@@ -218,20 +242,31 @@ class PickleMachine:
         slots: Any = {}
         if type(state) is tuple and len(state) == 2:
             state, slots = state
-        for name, value in ((state or {}) | (slots or {})).items():
-            if not isinstance(name, str) or name.startswith("__"):
-                raise ObjectRefused(f"not the name of an attribute: {name!r}")
-            object.__setattr__(thing, name, value)
+        for attributes in (state or {}, slots or {}):
+            self._guard.check(attributes)
+            self._guard.count_copies((attributes,))
+            for name, value in attributes.items():
+                if not isinstance(name, str) or name.startswith("__"):
+                    raise ObjectRefused("not the name of an attribute")
+                object.__setattr__(thing, name, value)
 
-    def from_mark(self, kind: Callable[[list[Any]], Any]) -> None:
-        self._stack.append(kind(self._since_mark()))
+    def new_list(self, _: Any) -> None:
+        self._stack.append(self._since_mark())
+
+    def new_tuple(self, _: Any) -> None:
+        self._stack.append(self._guard.tuple_of(self._since_mark()))
+
+    def new_dict(self, _: Any) -> None:
+        parts = self._since_mark()
+        made: dict[Any, Any] = {}
+        self._guard.fill_dict(made, parts[::2], parts[1::2])
+        self._stack.append(made)
+
+    def new_frozenset(self, _: Any) -> None:
+        self._stack.append(self._guard.set_of(frozenset, self._since_mark()))
 
     def _is_allowed(self, thing: Any) -> bool:
         return isinstance(thing, type) and thing in self._kinds
-
-
-def _pairs(parts: list[Any]) -> dict[Any, Any]:
-    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 _STEPS: Final[dict[str, Callable[[PickleMachine, Any], None]]] = {
@@ -247,10 +282,10 @@ _STEPS: Final[dict[str, Callable[[PickleMachine, Any], None]]] = {
     "EMPTY_DICT": lambda machine, _: machine.push({}),
     "EMPTY_SET": lambda machine, _: machine.push(set()),
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
-    "LIST": lambda machine, _: machine.from_mark(list),
-    "TUPLE": lambda machine, _: machine.from_mark(tuple),
-    "DICT": lambda machine, _: machine.from_mark(_pairs),
-    "FROZENSET": lambda machine, _: machine.from_mark(frozenset),
+    "LIST": PickleMachine.new_list,
+    "TUPLE": PickleMachine.new_tuple,
+    "DICT": PickleMachine.new_dict,
+    "FROZENSET": PickleMachine.new_frozenset,
     "TUPLE1": lambda machine, _: machine.some(1),
     "TUPLE2": lambda machine, _: machine.some(2),
     "TUPLE3": lambda machine, _: machine.some(3),

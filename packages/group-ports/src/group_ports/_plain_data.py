@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 
 class Constructor:
-    """A constructor of plain data that stands for a callable of the same name."""
+    """A constructor of plain data that stands for a callable of the same name.
 
-    __slots__ = ("build",)
+    Parameters
+    ----------
+    build : callable
+        Makes it out of the arguments.
+    set_of : type or None
+        set or frozenset, if `build` returns only the members, still to be hashed.
+    """
 
-    def __init__(self, build: Callable[..., Any]) -> None:
-        self.build = build
+    __slots__ = ("build", "set_of")
+
+    def __init__(self, build: Callable[..., Any], set_of: type[Any] | None = None) -> None:
+        self.build, self.set_of = build, set_of
 
 
 def _bytearray(*parts: Any) -> bytearray:
@@ -33,7 +41,7 @@ def _bytearray(*parts: Any) -> bytearray:
 
 
 def _latin(text: Any, encoding: Any) -> bytes:
-    if not isinstance(text, str) or encoding not in {"latin1", "latin-1"}:
+    if type(text) is not str or type(encoding) is not str or encoding not in ("latin1", "latin-1"):
         raise ObjectRefused("bytes are text in latin1 or themselves")
     return text.encode("latin1")
 
@@ -44,13 +52,10 @@ def _bytes(*parts: Any) -> bytes:
     return b""
 
 
-def _members(kind: type[set[Any] | frozenset[Any]]) -> Callable[..., Any]:
-    def build(members: Any = ()) -> Any:
-        if not isinstance(members, (list, tuple)):
-            raise ObjectRefused("a set is built from a list")
-        return kind(members)
-
-    return build
+def _members(members: Any = ()) -> Any:
+    if not isinstance(members, (list, tuple)):
+        raise ObjectRefused("a set is built from a list")
+    return members
 
 
 def _complex(real: Any, imaginary: Any) -> complex:
@@ -65,8 +70,8 @@ CONSTRUCTORS: Final[dict[str, Constructor]] = {
         (("builtins", "__builtin__"), "bytearray", Constructor(_bytearray)),
         (("builtins", "__builtin__"), "bytes", Constructor(_bytes)),
         (("builtins", "__builtin__"), "complex", Constructor(_complex)),
-        (("builtins", "__builtin__"), "set", Constructor(_members(set))),
-        (("builtins", "__builtin__"), "frozenset", Constructor(_members(frozenset))),
+        (("builtins", "__builtin__"), "set", Constructor(_members, set)),
+        (("builtins", "__builtin__"), "frozenset", Constructor(_members, frozenset)),
         (("_codecs",), "encode", Constructor(_latin)),
         *((modules, name, Constructor(build)) for modules, name, build in _object_arrays.CONSTRUCTORS),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from group_ports._simplex import GroupPubPort
+from group_ports._publish import GroupPubPort
 from wireframe.group import Extension, encode_frames
 
 

@@ -8,6 +8,7 @@ any more.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import struct
 import threading
@@ -19,6 +20,7 @@ from typing import Final
 import zmq
 
 from group_ports._quiet_log import QuietLogger
+from group_ports.errors import PortError
 
 #: Milliseconds after which the thread looks whether it is to end.
 _GLANCE_MS: Final = 1000
@@ -52,9 +54,19 @@ class Watch:
     name : str
         Of the port, for the log.
 
+    Raises
+    ------
+    PortError
+        There is no room for one more thread.
+    zmq.ZMQError
+        Or for one more socket.
+
     Notes
     -----
-    `connected`, `wait_connected` and `failures` may be used by any thread.
+    `connected`, `wait_connected` and `failures` may be used by any thread, and
+    read what is there to be read themselves: libzmq tells of a handshake before
+    the first message of that peer can be received, so whoever has sent something
+    is connected, however late the thread that watches runs.
     """
 
     def __init__(self, socket: zmq.Socket[bytes], name: str) -> None:
@@ -64,30 +76,34 @@ class Watch:
         self._connected: set[str] = set()
         self._failures: Counter[str] = Counter()
         self._stopped = False
+        self._ended = False
         # Of a shadow of the context, whose `destroy` would else close it under the thread that reads.
         shadow: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(socket.context.underlying)
         self._events = shadow.socket(zmq.PAIR, socket_class=zmq.Socket)
         try:
             self._events.setsockopt(zmq.LINGER, 0)
-            self._events.setsockopt(zmq.RCVTIMEO, _GLANCE_MS)
             # Not by the number of a file, as pyzmq would name it: those come back while the last one lingers.
             place = f"inproc://group-ports-{uuid.uuid4().hex}"
             socket.monitor(place, _EVENTS)
+            # Takes no file and no thread: fails only with the context.
             self._events.connect(place)
-        except zmq.ZMQError:
+            self._file = int(self._events.getsockopt(zmq.FD))
+            self._thread = threading.Thread(target=self._watch, name=f"group-ports {name}", daemon=True)
+            self._start()
+        except BaseException:
             self._events.close()
             raise
-        self._thread = threading.Thread(target=self._read, name=f"group-ports {name}", daemon=True)
-        self._thread.start()
 
     def connected(self) -> frozenset[str]:
         """Return the endpoints, of those that the socket connects to, with a finished handshake."""
         with self._changed:
+            self._read_all()
             return frozenset(self._connected)
 
     def failures(self) -> dict[str, int]:
         """Return how many handshakes failed, by cause."""
         with self._changed:
+            self._read_all()
             return dict(self._failures)
 
     def wait_connected(self, endpoints: set[str], count: int, wait_s: float) -> int:
@@ -102,6 +118,7 @@ class Watch:
         """
         deadline = time.monotonic() + wait_s
         with self._changed:
+            self._read_all()
             while (now := len(self._connected & endpoints)) < count:
                 rest = deadline - time.monotonic()
                 if rest <= 0:
@@ -122,30 +139,52 @@ class Watch:
         self._stopped = True
         self._thread.join(_JOIN_S)
 
-    def _read(self) -> None:
-        with contextlib.closing(self._events) as events:
-            while not self._stopped:
-                try:
-                    frames = events.recv_multipart()
-                except zmq.Again:
-                    continue
-                except zmq.ZMQError:
-                    # The context ends.
-                    return
-                event: int = _EVENT.unpack_from(frames[0])[0]
-                if event == zmq.EVENT_MONITOR_STOPPED:
-                    return
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            # While the reader is connected: libzmq waits for one for ever.
+            self._socket.monitor(None, 0)
+            raise PortError(f"port {self._name} cannot be watched: {error}", errno.EAGAIN) from error
+
+    def _watch(self) -> None:
+        poller = zmq.Poller()
+        # By its file: the socket itself is used by one thread at a time, with the lock.
+        poller.register(self._file, zmq.POLLIN)
+        try:
+            while not self._stopped and not self._ended:
+                poller.poll(_GLANCE_MS)
+                with self._changed:
+                    self._read_all()
+        finally:
+            with self._changed:
+                self._ended = True
+                self._events.close()
+
+    def _read_all(self) -> None:
+        """Note all that has happened; with the lock. To the end: the file tells of what is new after that."""
+        while not self._ended:
+            try:
+                frames = self._events.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            except zmq.ZMQError:
+                # The context ends.
+                self._ended = True
+                return
+            event: int = _EVENT.unpack_from(frames[0])[0]
+            if event == zmq.EVENT_MONITOR_STOPPED:
+                self._ended = True
+            else:
                 self._note(event, frames[-1].decode(errors="replace"))
 
     def _note(self, event: int, endpoint: str) -> None:
         cause = _FAILURES.get(event)
-        with self._changed:
-            if cause is not None:
-                self._failures[cause] += 1
-            elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._connected.add(endpoint)
-            else:
-                self._connected.discard(endpoint)
-            self._changed.notify_all()
         if cause is not None:
+            self._failures[cause] += 1
             _quiet.warn(self._name, cause, "%s: a handshake failed at %s (%s)", self._name, endpoint, cause)
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._connected.add(endpoint)
+        else:
+            self._connected.discard(endpoint)
+        self._changed.notify_all()

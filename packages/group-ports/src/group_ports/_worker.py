@@ -13,6 +13,7 @@ read for each one, and the member does what is due before it looks at it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import threading
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from group_ports._member import GroupMember
     from group_ports._member_ports import MemberPorts
     from group_ports._reception import Arrival
-    from group_ports._simplex import GroupSubPort
+    from group_ports._subscribe import GroupSubPort
     from group_ports.leader_source import LeaderSource
 
 #: Messages of one port in one round.
@@ -117,6 +118,10 @@ class Worker:
         self._unsent = 0
         self._failed = 0
         self._stopping = False
+        #: It leads, and its answer port could not be bound yet.
+        self._lacks_answer = False
+        #: What a member asks at the moment, as it came.
+        self._asked: Arrival | None = None
         self.board = StatusBoard(self._status())
         self._last_statistics: GroupStatistics | None = None
         self._thread = threading.Thread(
@@ -124,13 +129,22 @@ class Worker:
         )
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin; PortError if there is no room for one more thread."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            failure = PortError(f"the member cannot begin: {error}", errno.EAGAIN)
+            self.calls.close(failure)
+            raise failure from error
 
     def join(self, wait_s: float) -> bool:
         """Wait for the end; tell whether it came in time."""
         self._thread.join(wait_s)
         return not self._thread.is_alive()
+
+    def is_running(self) -> bool:
+        """Tell whether it has begun and not ended."""
+        return self._thread.is_alive()
 
     def statistics(self) -> GroupStatistics:
         """Return what was counted; in the worker, or when it has ended."""
@@ -211,6 +225,7 @@ class Worker:
         if self.letters:
             self.letters.flush(now)
         self.ports.wait_for_leader(len(self.letters) > 0)
+        self.ports.look_who_subscribed(sockets)
         for port in self.ports.ready(sockets):
             # A port that has been closed meanwhile has nothing to tell.
             while_open = (port.take() for _ in range(BUDGET) if port.getSocket() is not None)
@@ -237,7 +252,9 @@ class Worker:
         now = time.monotonic()
         body = arrival.body
         if isinstance(port, GroupAnsPort):
+            self._asked = arrival
             self.do(self.member.receive(body, now, source=arrival.sender))
+            self._asked = None
             return
         is_ours = isinstance(body, group.Tic) and body.member == arrival.sender
         self.do(self.member.receive(body, now, is_ours=is_ours))
@@ -246,6 +263,8 @@ class Worker:
         match action:
             case Publish():
                 self._publish(action)
+                if isinstance(action.body, group.Tic):
+                    return self._mend()
             case ToLeader():
                 now = time.monotonic()
                 tag = b"rfv" if isinstance(action.body, group.RequestForVote) else b"rtc"
@@ -257,16 +276,27 @@ class Worker:
                 self.letters.drop()
                 self.ports.point_query(None, None)
             case BindAnswer():
-                place = self.ports.bind_answer()
-                if place is not None:
-                    if self._source is not None:
-                        self._source.answers_at(*place)
-                    return self.member.answer_bound(*place, time.monotonic())
+                return self._bind_answer()
             case UnbindAnswer():
+                self._lacks_answer = False
                 self.ports.close_answer()
             case Report():
                 self._inbox.put(action.event)
         return []
+
+    def _mend(self) -> list[Action]:
+        """Open what could not be opened before, as with too many open files; at each heartbeat."""
+        self.ports.point_query_again()
+        return self._bind_answer() if self._lacks_answer and self.member.is_leader else []
+
+    def _bind_answer(self) -> list[Action]:
+        place = self.ports.bind_answer()
+        self._lacks_answer = place is None
+        if place is None:
+            return []
+        if self._source is not None:
+            self._source.answers_at(*place)
+        return self.member.answer_bound(*place, time.monotonic())
 
     def _publish(self, action: Publish) -> None:
         body = action.body
@@ -274,10 +304,17 @@ class Worker:
             if isinstance(body, group.Tic):
                 self.ports.publisher.send_tic()
             else:
-                self.ports.publisher.sendGroup(_TAGS[type(body)], group.encode_body(body))
+                self.ports.publisher.sendGroup(_TAGS[type(body)], self._payload(body))
         except PortTimeout:
             # With back pressure: a subscriber is slow. The next heartbeat says the same.
             self._unsent += 1
+
+    def _payload(self, body: group.Body) -> bytes:
+        # A question goes on as it came, also with what a later version has put in.
+        asked = self._asked
+        if asked is not None and body is asked.body:
+            return asked.payload
+        return group.encode_body(body)
 
     def _status(self) -> GroupStatus:
         member = self.member

@@ -3,10 +3,12 @@
 # ruff: noqa: N803 - the names are those of the original
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import secrets
 import time
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -152,25 +154,25 @@ class Group(GroupReading):
             last_term=last_term,
             bulletin=None if leader_source is None else self._bulletin,
         )
-        self._bell = Doorbell(parent)
-        try:
+        with contextlib.ExitStack() as on_error:
+            self._bell = Doorbell(parent)
+            on_error.callback(self._bell.close)
             ports = MemberPorts(
                 parent, self._name, groupSpec, self._settings, is_coordinated=kind != _UNCOORDINATED
             )
-        except BaseException:
-            self._bell.close()
-            raise
-        self._address = ports.publisher.address
-        self._inbox = Inbox(settings.recv_hwm, self._bell.ring)
-        self._worker = Worker(
-            member,
-            ports,
-            self._inbox,
-            letter_s=timing.consensus_timeout,
-            store_term=store_term,
-            source=leader_source,
-        )
-        self._worker.start()
+            on_error.callback(ports.close)
+            self._address = ports.publisher.address
+            self._inbox = Inbox(settings.recv_hwm, self._bell.ring)
+            self._worker = Worker(
+                member,
+                ports,
+                self._inbox,
+                letter_s=timing.consensus_timeout,
+                store_term=store_term,
+                source=leader_source,
+            )
+            self._worker.start()
+            on_error.pop_all()
         try:
             if leader_source is not None:
                 leader_source.start(self._key, own_id, self._tell)
@@ -267,6 +269,12 @@ class Group(GroupReading):
                 own_parent.close()
 
     close = leave
+
+    def __del__(self) -> None:
+        worker = getattr(self, "_worker", None)
+        if worker is not None and self._process == os.getpid() and worker.is_running():
+            said = f"the member of the group {self._name} has not left"
+            warnings.warn(said, ResourceWarning, stacklevel=2, source=self)
 
     def __enter__(self) -> Self:
         return self

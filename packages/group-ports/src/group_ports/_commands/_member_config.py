@@ -13,6 +13,10 @@ from group_ports.security import CurveKeys
 VOTES: Final = ("yes", "no", "abstain")
 
 
+class ConfigError(ValueError):
+    """The configuration says something else than it should."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemberConfig:
     """The object CONFIG.
@@ -34,6 +38,11 @@ class MemberConfig:
         ``yes``, ``no`` or ``abstain``: how it answers polls.
     reply : bool
         As leader, answer each message to the leader with the reversed payload.
+
+    Raises
+    ------
+    ConfigError
+        One of them is something else.
     """
 
     group: list[str]
@@ -46,10 +55,23 @@ class MemberConfig:
     reply: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.group) != 2 or not all(isinstance(part, str) for part in self.group):
-            raise ValueError(f"group is [type, instance], not {self.group!r}")
-        if self.vote not in VOTES:
-            raise ValueError(f"vote is one of {', '.join(VOTES)}, not {self.vote!r}")
+        given: object = self.spec
+        spec = given if isinstance(given, dict) else {}
+        for what, is_so in (
+            ("group is [type, instance]", _is_pair(self.group)),
+            ("name is a string", isinstance(self.name, str)),
+            ("host is a string", isinstance(self.host, str)),
+            ("spec is an object", isinstance(given, dict)),
+            ("message in spec is a string", isinstance(spec.get("message"), str)),
+            ("timed in spec is true or false", isinstance(spec.get("timed"), bool)),
+            ("params in spec is an object or null", isinstance(spec.get("params"), (dict, type(None)))),
+            ("min_size is a whole number", type(self.min_size) is int),
+            ("keys is [public, secret] or null", self.keys is None or _is_pair(self.keys)),
+            (f"vote is one of {', '.join(VOTES)}", self.vote in VOTES),
+            ("reply is true or false", isinstance(self.reply, bool)),
+        ):
+            if not is_so:
+                raise ConfigError(f"not the configuration of a member: {what}")
 
     def curve_keys(self) -> CurveKeys | None:
         """Return the keys, if there are any; ValueError if they are none."""
@@ -71,13 +93,29 @@ def read_config(text: str) -> MemberConfig:
     ------
     OSError
         The file cannot be read.
-    ValueError
+    ConfigError
         It says something else than it should.
     """
     if not text.lstrip().startswith("{"):
-        text = Path(text).read_text()
-    config = json.loads(text)
+        text = Path(text).read_text(errors="replace")
     try:
-        return MemberConfig(**config)
-    except TypeError as error:
-        raise ValueError(f"not the configuration of a member: {error}") from error
+        return MemberConfig(**read_object(text))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"not the configuration of a member: {error}") from error
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Read one JSON object; ValueError if it is none."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of error for all that is wrong with a line
+    return value
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -16,11 +15,11 @@ from group_ports._actions import (
     VoteRequested,
     VoteResult,
 )
-from group_ports._commands._member_config import VOTES
+from group_ports._commands._member_config import VOTES, ConfigError, read_object
 from group_ports._events import Message, MessageFailed, MessageKind
 from group_ports._parent import StandaloneParent
 from group_ports._port_settings import PortSettings
-from group_ports.errors import GroupError
+from group_ports.errors import GroupError, PortError
 from group_ports.group import Group
 from wireframe.group import Voting
 
@@ -37,6 +36,11 @@ _OF_KIND = {
     MessageKind.FROM_LEADER: "from_leader",
 }
 
+#: Seconds that the wall clock may be off: as long as all dates make sense.
+_LONGEST_JUMP_S = 1e10
+#: Seconds of the longest flood.
+_LONGEST_FLOOD_S = 1e6
+
 _logger = logging.getLogger(__name__)
 
 
@@ -51,8 +55,10 @@ class MemberDriver:
 
     Raises
     ------
-    PortError, ValueError
+    ConfigError
         The configuration cannot be used.
+    PortError
+        The address cannot be bound.
     """
 
     def __init__(self, config: MemberConfig, write: Callable[..., None]) -> None:
@@ -62,11 +68,20 @@ class MemberDriver:
         self._clock_offset = 0.0
         self._stopping = threading.Event()
         self._leaving = threading.Lock()
-        keys = config.curve_keys()
-        self._parent = StandaloneParent(config.host, keys)
+        try:
+            keys = config.curve_keys()
+            self._parent = StandaloneParent(config.host, keys)
+            self.group = self._join(PortSettings(keys=keys, clock=self._wall_time))
+        except PortError:
+            raise
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            raise ConfigError(f"not the configuration of a member: {error}") from error
+
+    def _join(self, settings: PortSettings) -> Group:
+        config = self.config
         group_type, instance = config.group
         try:
-            self.group = Group(
+            return Group(
                 self._parent,
                 None,
                 group_type,
@@ -74,11 +89,8 @@ class MemberDriver:
                 config.name,
                 config.spec,
                 config.min_size,
-                settings=PortSettings(keys=keys, clock=self._wall_time),
+                settings=settings,
             )
-        except (KeyError, TypeError) as error:
-            self._parent.close()
-            raise ValueError(f"not the configuration of a member: {error!r}") from error
         except BaseException:
             self._parent.close()
             raise
@@ -126,49 +138,56 @@ class MemberDriver:
         """Carry a command out; False if it was to stop. What cannot be done is logged."""
         if not line.strip():
             return True
-        name: object = None
+        name = ""
         try:
-            command = json.loads(line)
-            name = command.get("command", command.get("op"))
+            command = read_object(line)
+            name = _text(command, "command" if "command" in command else "op")
             if name == "stop":
                 return False
             self._do(name, command)
-        except (GroupError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (GroupError, ValueError, TypeError, KeyError) as error:
             _logger.error("command %.200r: %s: %s", line, type(error).__name__, error)  # noqa: TRY400 - no fault
             if name in _ANSWERED:
                 self._result(name, _ANSWERED[name])
         return True
 
-    def _do(self, name: object, command: dict[str, Any]) -> None:
+    def _do(self, name: str, command: dict[str, Any]) -> None:
         group = self.group
         match name:
             case "update":
-                group.update(command["host"], command["port"])
+                group.update(_text(command, "host"), command["port"])
             case "send":
                 self._result(name, group.send(_data(command)))
             case "to_leader":
                 self._result(name, group.sendToLeader(_data(command)))
             case "to_member":
-                self._result(name, group.sendToMember(_data(command), bytes.fromhex(command["id"])))
+                self._result(name, group.sendToMember(_data(command), _bytes(command, "id")))
             case "request_vote":
                 kind = _kind(command, Voting.MAJORITY)
-                topic = bytes.fromhex(command["topic"])
+                topic = _bytes(command, "topic")
                 self._result(name, group.requestVote(topic, kind, command.get("timeout_ms")))
             case "request_action":
                 kind = _kind(command, Voting.CONSENSUS)
-                topic = bytes.fromhex(command["topic"])
+                topic = _bytes(command, "topic")
                 when = command["when"]
                 self._result(name, group.requestActionVote(topic, when, kind, command.get("timeout_ms")))
             case "cast":
-                self._result(name, group.sendVote(command["rfv"], command["vote"]))
+                vote = command["vote"]
+                if not isinstance(vote, bool):
+                    raise TypeError(f"a vote is true or false, not {vote!r:.40}")
+                self._result(name, group.sendVote(_text(command, "rfv"), vote))
             case "set_vote":
                 self._set_vote(command["vote"])
             case "status":
                 self._result(name, self._status())
             case "clock":
-                self._clock_offset += float(command["by"])
+                by = _number(command, "by", -_LONGEST_JUMP_S, _LONGEST_JUMP_S)
+                # So far at the most, however often.
+                self._clock_offset = min(max(self._clock_offset + by, -_LONGEST_JUMP_S), _LONGEST_JUMP_S)
             case "flood":
-                flood = (_data(command), float(command["seconds"]), float(command.get("gap", 0.0)))
+                seconds = _number(command, "seconds", 0.0, _LONGEST_FLOOD_S)
+                gap = _number(command, "gap", 0.0, _LONGEST_FLOOD_S) if "gap" in command else 0.0
+                flood = (_data(command), seconds, gap)
                 threading.Thread(target=self._flood, args=flood, name="flood", daemon=True).start()
             case "leave":
                 group.leave()
@@ -177,7 +196,7 @@ class MemberDriver:
 
     def _set_vote(self, vote: object) -> None:
         if vote not in VOTES:
-            raise ValueError(f"vote is one of {', '.join(VOTES)}, not {vote!r}")
+            raise ValueError(f"vote is one of {', '.join(VOTES)}, not {vote!r:.40}")
         self._vote = str(vote)
 
     def _status(self) -> dict[str, Any]:
@@ -220,8 +239,28 @@ _ANSWERED: dict[object, object] = {
 }
 
 
+def _text(command: dict[str, Any], name: str) -> str:
+    value = command[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a string")
+    return value
+
+
+def _bytes(command: dict[str, Any], name: str) -> bytes:
+    return bytes.fromhex(_text(command, name))
+
+
 def _data(command: dict[str, Any]) -> bytes:
-    return bytes.fromhex(command["data"])
+    return _bytes(command, "data")
+
+
+def _number(command: dict[str, Any], name: str, least: float, most: float) -> float:
+    value = command[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is between {least:g} and {most:g}")
+    return float(value)
 
 
 def _kind(command: dict[str, Any], default: Voting) -> Voting:

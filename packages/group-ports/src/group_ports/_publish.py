@@ -1,4 +1,4 @@
-"""From one to all: the port that publishes and the one that subscribes."""
+"""From one to all: the port that publishes."""
 
 # ruff: noqa: N802 - the names are those of the original
 from __future__ import annotations
@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 import zmq
 
 from group_ports._binding import bind
-from group_ports._connecting import ConnectingPort
 from group_ports._port import GroupPort
 from group_ports._port_settings import milliseconds
-from group_ports._socket_options import endpoint, port_number
 from group_ports.errors import PortError, PortTimeout, port_error
-from wireframe.group import PUBLISHED_TAGS, Extension, encode_frames
+from wireframe.group import Extension, encode_frames
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
 
 _SUBSCRIBED: Final = b"\x01"
 _UNSUBSCRIBED: Final = b"\x00"
 #: Messages sent between two looks at who subscribed; they wait in a bounded queue.
 _LOOK_EVERY: Final = 16
+#: Frames read in one look: a peer that subscribes without end holds up nothing.
+_LOOK_AT_MOST: Final = 1000
 # Plain numbers: operators of the enumerations of pyzmq are functions of Python.
 _EVENTS: Final = int(zmq.EVENTS)
 _POLLIN: Final = int(zmq.POLLIN)
@@ -101,7 +102,10 @@ class GroupPubPort(GroupPort):
         return self._send_object(thing)
 
     def subscribers(self) -> int:
-        """Return how many subscribers are connected; PortError if there is no socket."""
+        """Return how many subscribers are connected; PortError if there is no socket.
+
+        Each call reads 1000 changes at the most; what came in a flood is counted by the next ones.
+        """
         self._look_who_subscribed()
         return self._subscribers
 
@@ -149,7 +153,9 @@ class GroupPubPort(GroupPort):
     def _look_who_subscribed(self) -> None:
         option = self._socket_option
         try:
-            while option(_EVENTS) & _POLLIN:
+            for _ in range(_LOOK_AT_MOST):
+                if not option(_EVENTS) & _POLLIN:
+                    break
                 frame = self._recv_frame(_NOW, False)
                 if not frame.more:
                     change = frame.bytes
@@ -170,114 +176,3 @@ class GroupPubPort(GroupPort):
         socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         socket.setsockopt(zmq.XPUB_NODROP, int(self.settings.back_pressure))
         self._bound = bind(socket, self.getGlobalIface(), self.settings.port, self._keys)
-
-
-class GroupSubPort(ConnectingPort):
-    """Hears all publishers it was told of; connects.
-
-    Takes the parameters of `GroupPort`.
-    """
-
-    _KIND: ClassVar[str] = "gsub"
-    _SOCKET: ClassVar[int] = zmq.SUB
-    _IS_INPUT: ClassVar[bool] = True
-    _READS: ClassVar[frozenset[bytes]] = PUBLISHED_TAGS
-    _READS_DATA: ClassVar[bytes] = b"msg"
-
-    def update(
-        self, host: str | None = None, port: int | None = None, *, server_key: bytes | None = None
-    ) -> None:
-        """Follow a publisher; one that is followed already is no news.
-
-        Parameters
-        ----------
-        host : str
-            Name or address.
-        port : int
-            TCP port.
-        server_key : bytes, optional
-            The public key that it shows; that of the group if not given.
-
-        Raises
-        ------
-        PortError
-            The port has no socket, or the address cannot be used.
-        TypeError, ValueError
-            Not a host, port or key.
-
-        Notes
-        -----
-        It returns at once and connects in the background, again and again.
-        """
-        if host is None or port is None:
-            raise ValueError("a publisher has a host and a port")
-        self._connect(endpoint(host, port_number(port)), server_key)
-
-    def forget(self, host: str, port: int) -> None:
-        """Follow this publisher no more; nothing happens if it was not followed.
-
-        The connection itself ends while the port is used next.
-
-        Parameters
-        ----------
-        host : str
-        port : int
-        """
-        self._disconnect(endpoint(host, port_number(port)))
-
-    def connected(self) -> int:
-        """Return how many publishers it follows, connected by now or not."""
-        return len(self._endpoints)
-
-    def getDeadline(self) -> None:
-        """Return None, as the original."""
-
-    def recvGroup(self) -> list[bytes]:
-        """Return the next message.
-
-        Returns
-        -------
-        list of bytes
-            Tag, payload and what else was sent. Messages that are not of this
-            path are dropped and counted.
-
-        Raises
-        ------
-        PortTimeout
-            None came in time.
-        PortError
-            The port has no socket, or the context ended.
-        """
-        return self._next(None)[1]
-
-    def recv(self) -> bytes:
-        """Return the payload of the next ``msg``; others are skipped. See `recvGroup`."""
-        return self._next(b"msg")[1][1]
-
-    def recv_pyobj(self) -> Any:
-        """Return the object in the next ``msg``: plain data and allowed classes. See `recvGroup`.
-
-        Raises
-        ------
-        ObjectRefused
-            It is neither, or damaged.
-        """
-        return self._recv_object()
-
-    def reset(self) -> None:
-        """Make a new socket that follows the same publishers, and tell the owner.
-
-        Raises
-        ------
-        PortError
-            The port has no socket, or the context ended.
-        """
-        if self._socket is None:
-            self._not_open()
-        endpoints = dict(self._endpoints)
-        self._renew()
-        for place, server_key in endpoints.items():
-            self._connect(place, server_key)
-
-    def _prepare(self, socket: zmq.Socket[bytes]) -> None:
-        socket.setsockopt(zmq.SUBSCRIBE, b"")
