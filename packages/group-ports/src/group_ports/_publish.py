@@ -43,6 +43,7 @@ class GroupPubPort(GroupPort):
 
     Examples
     --------
+    >>> from group_ports import GroupSubPort
     >>> with GroupPubPort.standalone() as pub, GroupSubPort.standalone() as sub:
     ...     sub.update(*pub.address)
     ...     pub.wait_ready(1, timeout=5.0)
