@@ -62,6 +62,17 @@ def place_of(uri):
     return host.strip("[]"), int(port)
 
 
+def is_taken(uri):
+    """Whether somebody listens there."""
+    kind = socket.SOCK_DGRAM if uri.startswith("udp") else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(place_of(uri))
+        except OSError:
+            return True
+    return False
+
+
 async def until(condition, what="what was waited for"):
     """Let the loop run until it is so."""
     deadline = asyncio.get_running_loop().time() + LIMIT_S / 2

@@ -10,7 +10,7 @@ import pytest
 
 from echo_rig import EchoProtocol, _example, app
 
-from .raw_peers import free_uri, in_loop, until
+from .raw_peers import free_uri, in_loop, is_taken, until
 
 
 @pytest.mark.parametrize("scheme", ["udp", "tcp"])
@@ -19,7 +19,7 @@ async def test_a_server_and_a_client_of_the_entry_point_meet(scheme, capsys):
     uri = free_uri(scheme)
     serving = asyncio.ensure_future(app.main("server", uri, name="example"))
     await until(lambda: "Starting server" in capsys.readouterr().out)
-    await asyncio.sleep(0.02)
+    await until(lambda: is_taken(uri))
     await app.main("client", uri)
     assert capsys.readouterr().out == "Starting client\n"
     # Also while a client is connected.

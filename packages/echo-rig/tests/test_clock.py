@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_rig import EchoProtocol, ExpMessage
+from echo_rig import EchoProtocol, ExpMessage, _link
+from echo_rig import clock as clock_module
 from echo_rig._clock_desk import MAX_ON_THE_WAY, ClockDesk, ClockSample
 from echo_rig.clock import ClockOffset, best_of, clock_offset
 from echo_rig.errors import OldPeer
 from wireframe.echo import ClockAnswer, ClockRequest
 
 from .blocking_lab import free_uri
+from .held_clock import HeldClock
 from .loopback import LIMIT_S, bare_peer, until
 
 HOUR_NS = 3_600_000_000_000
@@ -166,13 +168,23 @@ def test_nobody_who_answers_is_a_timeout():
     in_loop(scenario)
 
 
-def test_an_old_peer_is_named_as_such_and_gets_nothing_but_pings():
+async def asked_of_an_old_peer(clock, client):
+    """Ask for the clock of who does not number; time passes when it has been heard."""
+    asking = asyncio.create_task(clock_offset(client))
+    await until(client.heard_at)
+    clock.now += 60.0
+    return await asking
+
+
+def test_an_old_peer_is_named_as_such_and_gets_nothing_but_pings(monkeypatch):
+    clock = HeldClock(monkeypatch, _link, clock_module)
+
     async def scenario(stack):
         peer = await stack.enter_async_context(bare_peer())
         client = await EchoProtocol.client(peer.uri)
         stack.callback(client.close)
         with pytest.raises(OldPeer, match="does not number"):
-            await clock_offset(client, timeout=0.4)
+            await asked_of_an_old_peer(clock, client)
         assert peer.got
         assert {data.strip() for data in peer.got} == {b"[32]"}
         await client.init()
@@ -181,11 +193,13 @@ def test_an_old_peer_is_named_as_such_and_gets_nothing_but_pings():
     in_loop(scenario)
 
 
-def test_one_of_ours_that_never_numbers_is_an_old_peer():
+def test_one_of_ours_that_never_numbers_is_an_old_peer(monkeypatch):
+    clock = HeldClock(monkeypatch, _link, clock_module)
+
     async def scenario(stack):
         _, client = await pair(stack, server_numbering=False)
         with pytest.raises(OldPeer):
-            await clock_offset(client, timeout=0.4)
+            await asked_of_an_old_peer(clock, client)
 
     in_loop(scenario)
 
@@ -207,7 +221,7 @@ def test_a_connection_that_is_lost_before_or_while_asking_is_reported():
         server, client = await pair(stack, "tcp")
         await clock_offset(client, samples=1, timeout=LIMIT_S)
         server._clock = Deaf(1000)
-        asking = asyncio.create_task(clock_offset(client, timeout=2.0))
+        asking = asyncio.create_task(clock_offset(client, timeout=LIMIT_S))
         await until(lambda: server._clock.left < 1000)  # echoed, but not answered
         server.close()
         with pytest.raises(ConnectionError):

@@ -12,9 +12,10 @@ import threading
 
 import pytest
 
-from echo_rig import EchoProtocol, ExpMessage, RigsSilent, Services
+from echo_rig import EchoProtocol, ExpMessage, RigsSilent, Services, _link
 from echo_rig import uri as uri_module
 
+from .held_clock import HeldClock
 from .raw_peers import (
     RawDatagrams,
     RawStream,
@@ -106,6 +107,12 @@ async def end(task):
 # 2: one doubled datagram
 
 
+@pytest.fixture
+def held_clock(monkeypatch):
+    """What makes a storm, and what is late, is judged by the time between messages."""
+    return HeldClock(monkeypatch, _link)
+
+
 async def echo_everything(raw, counts):
     """What the original does with everything that it does not wait for."""
     while True:
@@ -114,6 +121,7 @@ async def echo_everything(raw, counts):
         await raw.send(data)
 
 
+@pytest.mark.usefixtures("held_clock")
 @in_loop
 async def test_2_a_doubled_echo_of_our_message_starts_no_storm():
     async with raw_server_and(EchoProtocol.client, free_uri("udp")) as (raw, ours):
@@ -133,6 +141,7 @@ async def test_2_a_doubled_echo_of_our_message_starts_no_storm():
         assert len(arrived) <= 1
 
 
+@pytest.mark.usefixtures("held_clock")
 @in_loop
 async def test_2_a_doubled_command_of_an_old_end_ends_before_long():
     async with raw_client_and(EchoProtocol.server, free_uri("udp")) as (raw, ours):
@@ -152,6 +161,7 @@ async def test_2_a_doubled_command_of_an_old_end_ends_before_long():
         await end(storm)
 
 
+@pytest.mark.usefixtures("held_clock")
 @in_loop
 async def test_2_a_bare_send_to_an_old_end_starts_no_storm():
     async with raw_server_and(EchoProtocol.client, free_uri("udp")) as (raw, ours):
@@ -696,7 +706,7 @@ async def test_17_a_dead_rig_does_not_keep_the_stop_from_the_others():
     async with RawDatagrams(bind=place_of(uris["dead"])):
         rigs = [await EchoProtocol.client(uri, name=name) for name, uri in uris.items()]
         rigs[1].default_echo_timeout = 0.1
-        services = Services(rigs, timeout=0.2)
+        services = Services(rigs)
         with pytest.raises(RigsSilent) as raised:
             await services.stop(immediately=True)
         assert raised.value.silent == ("dead",)

@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from echo_rig import EchoProtocol, ExpMessage, Services
+from echo_rig import EchoProtocol, ExpMessage, Services, _link
+from echo_rig import heartbeat as heartbeat_module
 from echo_rig.heartbeat import Heartbeat, RigState
 
 from .blocking_lab import free_uri
+from .held_clock import HeldClock
 from .loopback import LIMIT_S, bare_peer, until
 
 #: For tests in which silence plays no part: however slow the machine is, nothing is late.
@@ -61,31 +63,32 @@ def test_a_rig_that_echoes_is_live_with_a_round_trip_and_no_callback_runs(scheme
     in_loop(scenario)
 
 
-def test_a_silent_rig_becomes_late_and_gone_and_live_when_it_is_back():
+def test_a_silent_rig_becomes_late_and_gone_and_live_when_it_is_back(monkeypatch):
     """Callbacks and iterators are told of each change, in order."""
+    clock = HeldClock(monkeypatch, _link, heartbeat_module)
 
     async def scenario(stack):
         peer = await stack.enter_async_context(bare_peer())
         client = await stack.enter_async_context(await EchoProtocol.client(peer.uri, name="rig1"))
-        heartbeat = await stack.enter_async_context(
-            Heartbeat([client], interval_s=0.02, late_s=0.3, gone_s=0.6)
-        )
+        heartbeat = await stack.enter_async_context(Heartbeat([client], **PATIENT))
         told = []
         heartbeat.on_change(told.append)
         changes = heartbeat.changes()
         await state(heartbeat["rig1"], LIVE)
         peer.echoes = False
+        clock.now += PATIENT["late_s"] + 1.0
+        await state(heartbeat["rig1"], LATE)
+        clock.now += PATIENT["gone_s"] - PATIENT["late_s"]
         await state(heartbeat["rig1"], GONE)
         peer.echoes = True
+        clock.now += 1.0
         await state(heartbeat["rig1"], LIVE)
         heartbeat.close()
         assert [change async for change in changes] == told
         steps = [(change.before, change.state) for change in told]
-        # On a busy machine it may be late now and then.
-        assert steps[0] == (LATE, LIVE)
-        assert steps[-3:] == [(LIVE, LATE), (LATE, GONE), (GONE, LIVE)]
+        assert steps == [(LATE, LIVE), (LIVE, LATE), (LATE, GONE), (GONE, LIVE)]
         assert {change.name for change in told} == {"rig1"}
-        assert [change.at for change in told] == sorted(change.at for change in told)
+        assert [change.at for change in told] == [1000.0, 1061.0, 1121.0, 1122.0]
 
     in_loop(scenario)
 

@@ -85,7 +85,7 @@ def test_all_rigs_work_at_the_same_time():
 def test_a_silent_rig_is_named_and_the_others_are_asked_all_the_same(dead_uri):
     with laboratory("a", "c") as (some, _):
         uris = {"a": some["a"].server_uri, "dead": dead_uri, "c": some["c"].server_uri}
-        with Rigs.connect(uris, timeout=0.1) as rigs:
+        with Rigs.connect(uris, timeout=LIMIT_S) as rigs:
             rigs["dead"].default_echo_timeout = 0.1
             for concurrent in (True, False):
                 with pytest.raises(RigsSilent, match="no echo within") as caught:
@@ -95,6 +95,7 @@ def test_a_silent_rig_is_named_and_the_others_are_asked_all_the_same(dead_uri):
                 assert set(caught.value.timings) == {"a", "c"}
             (link,) = rigs["dead"]._carrier.links.values()
             assert link.conversation.outstanding == 0
+        with Rigs.connect(uris, timeout=0.1) as rigs:
             with pytest.raises(RigsSilent, match="no response within") as caught:
                 rigs.wait_for("INIT")
             assert caught.value.silent == ("a", "dead", "c")

@@ -229,7 +229,7 @@ def test_numbers_wrap(make_receiver, make_sender):
 
 def test_lost_datagrams_are_counted_exactly(make_receiver, bare_sender):
     """One of seven is withheld, of small messages and of fragments."""
-    receiver = make_receiver(max_age_s=0.2)
+    receiver = make_receiver()
     sock = bare_sender(receiver)
     datagrams, cut = [], set()
     for number in range(70):

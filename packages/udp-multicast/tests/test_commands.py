@@ -19,7 +19,7 @@ import time
 import pytest
 
 from udp_multicast import MulticastReceiver, MulticastSender, RawBytes
-from udp_multicast.__main__ import main
+from udp_multicast.__main__ import build_parser, main
 from udp_multicast._commands import _history, _plot, _sources, listen, replay, send
 from udp_multicast._commands._history import ALL, History
 from udp_multicast._commands._log_file import LogReader, LogWriter
@@ -647,6 +647,7 @@ def test_replay_of_a_fifo_ends_at_a_signal(plain, log, tmp_path):
     with as_process("replay", str(fifo), *at(plain)) as process:
         interrupt_when_running(process)
         assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
+        assert process.stderr.read() == "sent 0 events, 0 B\n"
     with as_process("replay", str(fifo), "--fast", *at(plain)) as process, fifo.open("wb") as writer:
         writer.write(log.read_bytes())
         writer.flush()
@@ -800,6 +801,15 @@ def usual_interrupt():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("command", ["send", "replay"])
+def test_a_signal_before_the_file_is_open_ends_with_a_summary_too(command, plain, log, capsys):
+    stop = Stop()
+    stop.signal = signal.SIGTERM
+    given = build_parser().parse_args([command, str(log), *at(plain)])
+    assert given.command(given, stop) == 128 + signal.SIGTERM
+    assert re.fullmatch(r"sent 0 (readouts|events), 0 B.*\n", capsys.readouterr().err)
 
 
 @pytest.mark.usefixtures("usual_interrupt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -51,12 +50,16 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
         timeline = Timeline(None if options.fast else options.speed, options.max_pause)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    # Interrupted: by a signal, while waiting for the file; `stop` knows.
-    with contextlib.suppress(Interrupted), LogReader(options.file, stop) as log, open_sink(place) as sink:
+    log: LogReader | None = None
+    with open_sink(place) as sink:
         try:
-            replay(log, sink, timeline, stop, place.channels)
+            with LogReader(options.file, stop) as log:
+                replay(log, sink, timeline, stop, place.channels)
+        except Interrupted:
+            pass  # a signal, while waiting for the file; `stop` knows
         finally:
-            sys.stderr.write(_summary(log, sink) + "\n")
+            if log is not None or stop:
+                sys.stderr.write(_summary(log, sink) + "\n")
     return EXIT_SIGNAL + stop.signal if stop else 0
 
 
@@ -81,7 +84,8 @@ def replay(
                 sink.send(event.channel, event.data)
 
 
-def _summary(log: LogReader, sink: Sink) -> str:
-    damage = f"; {log.skipped} bytes of the log belong to no event" if log.skipped else ""
-    cut = "; the log ends inside an event" if log.truncated else ""
+def _summary(log: LogReader | None, sink: Sink) -> str:
+    """Say what was sent; there is no log if a signal came before it could be opened."""
+    damage = f"; {log.skipped} bytes of the log belong to no event" if log and log.skipped else ""
+    cut = "; the log ends inside an event" if log and log.truncated else ""
     return f"sent {sink.messages} events, {quantity(sink.size, 'B')}{damage}{cut}"
