@@ -115,6 +115,12 @@ def test_extra_lengths_that_add_up_beyond_the_limit_are_refused_before_the_extra
     records = ints(1) + ONE + ints(INT_MAX) + ints(2) + ONE + ints(INT_MAX)
     error = fail(FrameTooLarge, RESULT + ints(2) + records)
     assert error.size == 2 * INT_MAX
+    assert error.at == 16 + 28
+
+
+def test_the_extra_with_which_they_are_too_many_is_named():
+    records = b"".join(ints(one) + ONE + ints(4) for one in range(3))
+    assert fail(FrameTooLarge, RESULT + ints(3) + records, max_extras=8).at == 16 + 2 * 32 + 28
 
 
 @pytest.mark.parametrize("place", [-1, 1, INT_MAX])
@@ -195,6 +201,21 @@ BAD_TEXTS = [
 def test_a_hello_that_says_no_group_or_another_version_is_refused(body):
     """Bad JSON, bad UTF-8, a list: out of the original they came as exceptions (row 22)."""
     assert len(str(fail(BadPayload, text(aggregate.AGGHELLO, body)))) < 300
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        (b'{"group_id": x}', 13),
+        ('{"é": "'.encode() + b'\xff"}', 8),
+        ('{"é": x}'.encode(), 7),
+        (b"9" * 5000, 0),
+    ],
+)
+@pytest.mark.parametrize("name", [aggregate.AGGHELLO, aggregate.AGGINIT])
+def test_where_a_text_stops_being_json_is_told(name, body, at):
+    """In bytes, not characters; a reader that names no place means all of it."""
+    assert fail(BadPayload, text(name, body)).at == 16 + at
 
 
 GOOD = {"group_id": "a", "molecule_ids": [1], "init_payloads": {"1": {}}}

@@ -12,6 +12,7 @@ from wireframe.datagram import (
     FULL_FRAGMENT,
     MAX_DATAGRAM,
     SMALL_MAGIC,
+    Fragment,
     Message,
     Reassembler,
     decode,
@@ -79,6 +80,19 @@ def test_the_books_are_the_same_either_way(reassembler):
     assert reassembler.held_bytes == other.held_bytes > 4 * FULL_FRAGMENT
 
 
+def test_what_was_entered_counts_when_a_fragment_brings_more_than_was_announced(reassembler):
+    """Its sender has started again: it begins the message anew, here as behind fragments that were added."""
+    first, *others, _ = datagrams_of(1)
+    size = len(payload_of(1))
+    more = Fragment(1, size, size - FULL_FRAGMENT, COUNT - 1, COUNT, None, bytes(FULL_FRAGMENT))
+    add(reassembler, [first])
+    assert receive(reassembler, others) == (len(others), len(others))
+    assert reassembler.add(ALICE, more, 0.0) is None
+    assert (reassembler.inconsistent, reassembler.held_messages) == (1, 1)
+    assert add(reassembler, datagrams_of(1)[:-1]) is None
+    assert reassembler.inconsistent == 2, "and what came before it contradicts it now"
+
+
 def test_there_is_room_for_as_many_as_asked_for_and_never_for_the_last_one(reassembler):
     first, second, *_ = datagrams_of(1)
     assert reassembler.room(100) is None, "no message is in progress"
@@ -101,6 +115,16 @@ def test_there_is_room_within_the_memory_of_an_earlier_message_only():
     small = Reassembler()
     add(small, datagrams_of(0, size=2 * FULL_FRAGMENT + 5000))
     add(small, datagrams_of(1)[:1])
+    assert len(small.room(100)) == FULL_FRAGMENT
+
+
+def test_what_grew_beyond_what_was_earned_is_not_kept_when_its_message_is_given_up():
+    """Or a sender that never finishes could have as much memory lent as it announces."""
+    small = Reassembler()
+    add(small, datagrams_of(0, size=2 * FULL_FRAGMENT + 5000))
+    add(small, datagrams_of(1)[:-1])
+    small.expire(10.0)
+    add(small, datagrams_of(2)[:1])
     assert len(small.room(100)) == FULL_FRAGMENT
 
 

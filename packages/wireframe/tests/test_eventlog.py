@@ -315,7 +315,7 @@ def test_announced_sizes_take_no_memory():
 
 
 def test_hostile_logs_take_linear_time():
-    """Megabytes of sync words, of headers that want more, and of nearly that."""
+    """Megabytes of sync words, of headers that want more, and of nearly that; in processor time."""
     generator = random.Random(3)
     logs = [
         SYNC * 100_000,
@@ -324,7 +324,7 @@ def test_hostile_logs_take_linear_time():
         with_lengths(0, 50, b"") * 15_000,
         generator.randbytes(500_000),
     ]
-    started = time.monotonic()
+    started = time.process_time()
     for log in logs:
         decoder = Decoder()
         for begin in range(0, len(log), 1 << 16):
@@ -332,7 +332,7 @@ def test_hostile_logs_take_linear_time():
             drain(decoder)
         decoder.feed_eof()
         drain(decoder)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 # Writing.

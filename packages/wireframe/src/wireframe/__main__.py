@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
+from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 from wireframe._capture.files import is_capture, read_packets
 from wireframe._decode.captures import CaptureReader
@@ -15,6 +15,7 @@ from wireframe.errors import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import TextIOWrapper
 
     from wireframe._decode.readers import Line
 
@@ -128,7 +129,10 @@ def _decode_capture(form: Format, file: BinaryIO, head: bytes, ports: frozenset[
             count += not line.bad
     except FrameError as error:
         damage = f"the capture is damaged at byte {error.at}: {error}"
-    passed_over = [f"{number} {what}" for what, number in reader.packets.passed_over.items()]
+    passed_over = [
+        f"{count} {what} (first at packet {reader.packets.first_passed_over[what]})"
+        for what, count in reader.packets.passed_over.items()
+    ]
     print(f"{count} frames" + _and_bad(bad), file=sys.stderr)
     if passed_over:
         print(f"not read: {', '.join(passed_over)}", file=sys.stderr)
@@ -148,4 +152,6 @@ def _row(line: Line) -> str:
 
 
 if __name__ == "__main__":
+    # What an output with few characters cannot show is written as escapes.
+    cast("TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
     sys.exit(main())

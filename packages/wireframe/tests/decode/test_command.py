@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wireframe import datagram, echo, eventlog, group, ipi, lenjson
+from wireframe import aggregate, datagram, echo, eventlog, group, ipi, lenjson
 from wireframe.__main__ import main
 from wireframe._decode import meanings
 
@@ -18,20 +19,6 @@ from . import packets as made
 from .test_zmtp import GREETING, frame
 
 MEMBER = bytes(range(1, 17))
-
-
-@pytest.fixture
-def decode(tmp_path, capsys):
-    """Decode these bytes; answer the exit status, the lines, and what went to standard error."""
-
-    def run(form, data, *options):
-        path = tmp_path / "file"
-        path.write_bytes(data)
-        status = main(["decode", form, str(path), *options])
-        out, err = capsys.readouterr()
-        return status, out.splitlines(), err
-
-    return run
 
 
 def texts(lines):
@@ -68,6 +55,37 @@ def test_messages_of_drivers_and_hubs_show_who_speaks(decode):
             "server > driver  GETFORCE",
             "driver > server  FORCEREADY energy 0, of 1: (1 2 3), extra '{\"a\": 1}'",
             "driver > server  FORCEREADY energy 0, of 1: (1 2 3)",
+        ],
+    )
+
+
+def test_messages_of_bridges_and_aggregated_hubs_show_who_speaks(decode):
+    fields = dict.fromkeys(range(7), (1.0, 2.0, 3.0))
+    data = [
+        aggregate.encode_hello("node-0"),
+        aggregate.encode_init("nó", {3: {"a": 1}, 5: {}}, resume=True),
+        aggregate.encode_init("nó", {}),
+        aggregate.encode_header(aggregate.AGGREADY),
+        aggregate.encode_step(fields),
+        aggregate.encode_step({}),
+        aggregate.encode_result({3: ((4.0, 5.0, 6.0), b"hi"), 5: (bytes(24), b"!")}),
+        aggregate.encode_result({3: ((4.0, 5.0, 6.0), b"")}),
+        aggregate.encode_header(aggregate.STOP) + aggregate.encode_header(aggregate.BYE),
+    ]
+    status, lines, _ = decode("aggregate", b"".join(data))
+    assert (status, texts(lines)) == (
+        0,
+        [
+            'bridge > hub     AGGHELLO of group "node-0"',
+            'hub > bridge     AGGINIT of group "nó", molecules (2: 3 5), to resume, the first gets {"a": 1}',
+            'hub > bridge     AGGINIT of group "nó", molecules (none)',
+            "bridge > hub     AGGREADY",
+            "hub > bridge     AGGSTEP of molecules (7: 0 1 2 3 4 5 …), 1 fields: (1 2 3)",
+            "hub > bridge     AGGSTEP of molecules (none), 0 fields: nothing",
+            "bridge > hub     AGGRESULT of molecules (2: 3 5): (4 5 6) (0 0 0), extras 'hi!'",
+            "bridge > hub     AGGRESULT of molecules (1: 3): (4 5 6)",
+            "hub > bridge     STOP",
+            "bridge > hub     BYE",
         ],
     )
 
@@ -152,7 +170,9 @@ def test_a_log_is_read_past_its_damage(decode):
 
 
 GROUP = [
-    (message(b"\1"), "subscriber > publisher  subscribe to nothing"),
+    (message(b"\1"), "subscriber > publisher  subscribe to everything"),
+    (frame(b"\x09SUBSCRIBEmsg", 4), "subscriber > publisher  subscribe to 'msg'"),
+    (frame(b"\6CANCEL", 4), "subscriber > publisher  unsubscribe from everything"),
     (message(b"\0msg"), "subscriber > publisher  unsubscribe from 'msg'"),
     (frame(b"\5READY\1\2\3", 4), "-                command READY, 3 bytes: 010203"),
     (frame(b"\4PING", 4), "-                command PING, 0 bytes"),
@@ -269,7 +289,7 @@ def test_both_directions_of_a_captured_connection_are_read(decode):
         '4 3.000000 10.0.0.1:40000 > 10.0.0.2:5000 0 17 - "ready"',
         '5 4.000000 10.0.0.1:5000 > 10.0.0.2:40000 0 14 - "OK"',
     ]
-    assert err == "2 frames\nnot read: 1 packets of IP protocol 1\n"
+    assert err == "2 frames\nnot read: 1 packets of IP protocol 1 (first at packet 7)\n"
 
 
 def test_a_connection_that_ends_inside_a_frame_is_told(decode):
@@ -371,6 +391,13 @@ def run(*arguments, **options):
 def test_standard_input_is_read():
     done = run("lenjson", "-", input=lenjson.encode("OK"))
     assert (done.returncode, done.stdout.split()[-1]) == (0, b'"OK"')
+
+
+def test_an_output_with_few_characters_gets_escapes():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = run("lenjson", "-", input=lenjson.encode("€" * 200), env=environment)
+    assert (done.returncode, done.stderr.strip()) == (0, b"1 frames of lenjson")
+    assert done.stdout.rstrip().endswith(rb"\u20ac\u2026")
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly(tmp_path):

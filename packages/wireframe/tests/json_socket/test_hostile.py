@@ -68,13 +68,15 @@ def test_a_silent_client_a_half_header_and_a_half_body_stop_nobody(new_server, n
     assert server.receive() == "half done"
 
 
-def test_who_says_nothing_or_stops_in_the_header_is_dropped_in_time(new_server, knock, run):
+def test_who_says_nothing_or_stops_in_the_header_is_dropped_in_time(new_server, knock):
     server = new_server(header_timeout=0.05)
     strangers = [knock(server), knock(server, b"000")]
-    receiving = run(server.receive)
+    while server.dropped < 2:
+        with pytest.raises(TimeoutError):
+            server.receive(timeout=0.01)
     assert all(one.at_end() for one in strangers)
     knock(server, GOOD)
-    assert receiving.result() == {"command": "ready"}
+    assert server.receive() == {"command": "ready"}
     assert [one.cause for one in server.drops] == ["TimeoutError"] * 2
     assert "connected and said nothing" in server.drops[0].reason
     assert "sent 3 bytes of a frame and then fell silent" in server.drops[1].reason
@@ -218,13 +220,14 @@ def test_newcomers_wait_for_who_has_been_silent_for_a_moment_only(new_server, kn
 
 
 def test_who_is_silent_for_longer_gives_way_to_newcomers(new_server, knock, run, monkeypatch):
-    monkeypatch.setattr("wireframe.json_socket._intake.GRACE", 0.05)
+    monkeypatch.setattr("wireframe.json_socket._intake.GRACE", 3600.0)
     server = new_server(max_connections=1, header_timeout=None)
     knock(server)
     poll(server)
     knock(server, GOOD)
     poll(server)
     assert server.dropped == 0
+    monkeypatch.setattr("wireframe.json_socket._intake.GRACE", 0.05)
     assert server.receive(timeout=20) == {"command": "ready"}
     assert server.dropped == 1
 
@@ -375,9 +378,7 @@ def test_accepting_survives_a_lack_of_descriptors_and_goes_on_when_there_are_som
 
     monkeypatch.setattr(socket.socket, "accept", scarce)
     knock(server, GOOD)
-    begin = time.monotonic()
     assert server.receive() == {"command": "ready"}
-    assert time.monotonic() - begin < 1
     assert not failures
     assert server.dropped == 0
     assert "cannot accept connections for now" in caplog.text

@@ -269,12 +269,13 @@ def test_threads_that_start_and_stop_servers_leave_nothing_behind(run):
 
 @pytest.fixture
 def on_alarm():
-    """Have something done by a signal handler in this thread, soon."""
+    """Have something done by a signal handler in this thread, soon or when somebody sends the signal."""
     before = signal.getsignal(signal.SIGALRM)
 
-    def call(function):
+    def call(function, *, soon=True):
         signal.signal(signal.SIGALRM, lambda *_: function())
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        if soon:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
 
     yield call
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -295,11 +296,22 @@ def test_a_signal_handler_may_shut_down_the_server_its_thread_waits_in(new_serve
 
 
 @pytest.mark.skipif("not hasattr(signal, 'setitimer')")
-def test_a_signal_handler_may_close_what_its_thread_waits_for(new_server, new_client, listener, on_alarm):
+def test_a_signal_handler_may_close_what_its_thread_waits_for(
+    new_server, new_client, listener, run, on_alarm
+):
     client = new_client(listener.port)
-    on_alarm(client.close)
+    peers = []
+
+    def alarm_when_the_command_is_here(thread):
+        peers.append(listener.accept())
+        peers[0].read(11)
+        signal.pthread_kill(thread, signal.SIGALRM)
+
+    on_alarm(client.close, soon=False)
+    alarming = run(alarm_when_the_command_is_here, threading.get_ident())
     with pytest.raises(SocketClosed):
         client.tcpcmd(1, timeout=20)
+    alarming.result()
     server = new_server()
     client = new_client(server)
     client.send(1)
@@ -359,11 +371,14 @@ def test_an_interrupt_leaves_receive_and_the_server_usable(new_server, knock):
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    def receive():
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        server.receive()
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
         with pytest.raises(KeyboardInterrupt):
-            server.receive()
+            receive()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -66,28 +66,35 @@ class PacketReader:
     ----------
     passed_over : dict of str to int
         What was not read, and how often.
+    first_passed_over : dict of str to int
+        In which packet, counted from 1, that was noticed first.
     """
 
     def __init__(self) -> None:
         self.passed_over: dict[str, int] = {}
+        self.first_passed_over: dict[str, int] = {}
+        self._number = 0
         self._fragments: OrderedDict[tuple[bytes, ...], _Pieces] = OrderedDict()
 
     def read(self, packet: Packet) -> Segment | None:
         """Return what a packet carries, None if that is nothing for us."""
+        self._number += 1
         try:
             return self._link(packet)
         except (struct.error, IndexError, AddressValueError):
             whole = len(packet.data) >= packet.size
-            self._pass("packets cut short" if whole else "packets captured in part")
+            self.pass_over("packets cut short" if whole else "packets captured in part")
             return None
 
     def finish(self) -> None:
         """Count what still waits for fragments."""
-        self._pass("packets whose fragments are missing", len(self._fragments))
+        self.pass_over("packets whose fragments are missing", len(self._fragments))
 
-    def _pass(self, what: str, count: int = 1) -> None:
+    def pass_over(self, what: str, count: int = 1) -> None:
+        """Count what is not read."""
         if count:
             self.passed_over[what] = self.passed_over.get(what, 0) + count
+            self.first_passed_over.setdefault(what, self._number)
 
     def _link(self, packet: Packet) -> Segment | None:
         data, link = packet.data, packet.link
@@ -104,10 +111,10 @@ class PacketReader:
         elif link == 276:
             at, kind = 20, struct.unpack_from(">H", data)[0]
         else:
-            self._pass(f"packets of link type {link}")
+            self.pass_over(f"packets of link type {link}")
             return None
         if kind not in (_IPV4, _IPV6):
-            self._pass(f"packets of Ethernet type 0x{kind:04x}")
+            self.pass_over(f"packets of Ethernet type 0x{kind:04x}")
             return None
         return self._ip(data[at:])
 
@@ -117,12 +124,14 @@ class PacketReader:
             return self._ipv4(data)
         if version == 6:
             return self._ipv6(data)
-        self._pass(f"packets of IP version {version}")
+        self.pass_over(f"packets of IP version {version}")
         return None
 
     def _ipv4(self, data: bytes) -> Segment | None:
         length, _, fragment = struct.unpack_from(">HHH", data, 2)
         protocol, source, target = data[9], data[12:16], data[16:20]
+        if length > len(data):
+            raise IndexError
         body = data[(data[0] & 15) * 4 : length or None]  # 0: left to the network card
         if fragment & 0x3FFF:
             key = (source, target, data[4:6], data[9:10])
@@ -135,6 +144,8 @@ class PacketReader:
     def _ipv6(self, data: bytes) -> Segment | None:
         length, protocol = struct.unpack_from(">HB", data, 4)
         source, target = data[8:24], data[24:40]
+        if 40 + length > len(data):
+            raise IndexError
         body = data[40 : 40 + length if length else None]
         while protocol in (*_EXTENSIONS, _FRAGMENT):
             following = body[0]
@@ -152,7 +163,7 @@ class PacketReader:
 
     def _assemble(self, key: tuple[bytes, ...], at: int, body: bytes, *, more: bool) -> bytes | None:
         if at + len(body) > _MAX_PACKET:
-            self._pass("fragments beyond the largest packet")
+            self.pass_over("fragments beyond the largest packet")
             return None
         pieces = self._fragments.setdefault(key, _Pieces())
         whole = pieces.add(at, body, more=more)
@@ -160,7 +171,7 @@ class PacketReader:
             del self._fragments[key]
         elif len(self._fragments) > MAX_FRAGMENTED:
             self._fragments.popitem(last=False)
-            self._pass("packets whose fragments are missing")
+            self.pass_over("packets whose fragments are missing")
         return whole
 
     def _transport(self, protocol: int, source: str, target: str, body: bytes) -> Segment | None:
@@ -183,7 +194,7 @@ class PacketReader:
                 opens=bool(flags & 2),
                 closes=bool(flags & 5),  # politely or not
             )
-        self._pass(f"packets of IP protocol {protocol}")
+        self.pass_over(f"packets of IP protocol {protocol}")
         return None
 
 
@@ -201,5 +212,9 @@ class _Pieces:
             self._size = at + len(body)
         if self._size is None or sum(map(len, self._pieces.values())) < self._size:
             return None
-        whole = b"".join(body for _, body in sorted(self._pieces.items()))
-        return whole[: self._size]
+        whole = bytearray()
+        for begin, piece in sorted(self._pieces.items()):
+            if begin > len(whole):  # pieces that overlap have made up for one that is missing
+                return None
+            whole[begin : begin + len(piece)] = piece
+        return bytes(whole[: self._size])

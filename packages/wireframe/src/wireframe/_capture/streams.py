@@ -24,11 +24,15 @@ class Stream:
         Whether the sender has closed it and all its bytes are out.
     missing : int
         Bytes that the capture has lost, and with them the boundaries of frames.
+    size : int
+        Bytes that are out.
     """
 
     def __init__(self) -> None:
         self.ended = False
         self.missing = 0
+        self.size = 0
+        self._first: int | None = None
         self._next: int | None = None
         self._end: int | None = None
         self._ahead: dict[int, bytes] = {}
@@ -40,7 +44,7 @@ class Stream:
         if segment.opens:
             sequence = (sequence + 1) % _WRAP
         if self._next is None:
-            self._next = sequence
+            self._first = self._next = sequence
         if segment.closes:
             self._end = (sequence + len(data)) % _WRAP
         behind = (self._next - sequence) % _WRAP
@@ -57,12 +61,23 @@ class Stream:
             if self._held > MAX_AHEAD:
                 self.finish()
         self.ended = self.ended or self._next == self._end
-        return b"".join(ready)
+        out = b"".join(ready)
+        self.size += len(out)
+        return out
+
+    def is_reopened(self, segment: Segment) -> bool:
+        """Whether a segment opens another connection between the same ports, and not this one again."""
+        return segment.opens and (self.ended or (segment.sequence + 1) % _WRAP != self._first)
 
     def finish(self) -> None:
-        """Say that nothing more comes: what still waits is behind bytes that are missing."""
-        if self._ahead and self._next is not None:
-            self.missing = min((sequence - self._next) % _WRAP for sequence in self._ahead)
+        """Say that nothing more comes: what still waits, or the end, is behind bytes that are missing."""
+        if self._next is None or self.ended:
+            return
+        known = [*self._ahead] if self._end is None else [*self._ahead, self._end]
+        gaps = [(sequence - self._next) % _WRAP for sequence in known]
+        gaps = [gap for gap in gaps if 0 < gap < _WRAP // 2]
+        if gaps:
+            self.missing = min(gaps)
             self.ended = True
             self._ahead.clear()
             self._held = 0

@@ -38,19 +38,26 @@ class _Direction:
         self._told = False
 
     def add(self, segment: Segment) -> Iterator[Line]:
+        if self._told:
+            return
         data = self.stream.add(segment)
         if data:
             yield from self._reader.feed(data)
         if self.stream.ended:
-            yield from self._finish()
+            yield from self._end()
+
+    def close(self) -> Iterator[Line]:
+        """Say that the connection is over, though its end was not seen."""
+        self.stream.finish()
+        yield from self._end()
 
     def finish(self) -> Iterator[Line]:
         """Say that the capture ends; a connection may well go on behind it."""
         self.stream.finish()
         if self.stream.missing:
-            yield from self._finish()
+            yield from self._end()
 
-    def _finish(self) -> Iterator[Line]:
+    def _end(self) -> Iterator[Line]:
         if self._told:
             return
         self._told = True
@@ -58,7 +65,7 @@ class _Direction:
             text = (
                 f"the capture lacks {self.stream.missing} bytes here; the rest of this direction is not read"
             )
-            yield Line(0, 0, "", text, bad=True)
+            yield Line(self.stream.size, 0, "", text, bad=True)
         else:
             yield from self._reader.finish()
 
@@ -99,17 +106,27 @@ class CaptureReader:
             for line in direction.finish():
                 yield Captured(0, None, source, target, line)
 
-    def _lines(self, segment: Segment) -> Iterable[Line]:
+    def _lines(self, segment: Segment) -> Iterator[Line]:
         if segment.protocol == "udp":
-            return () if self._format.datagram is None else [self._format.datagram(segment.data)]
+            if self._format.datagram is not None:
+                yield self._format.datagram(segment.data)
+            return
         if self._format.stream is None:
-            return ()
+            return
         key = segment.source, segment.target
         direction = self._directions.get(key)
-        if direction is None or (segment.opens and direction.stream.ended):
-            if direction is None and not (segment.data or segment.opens):
-                return ()
+        if direction is not None and direction.stream.is_reopened(segment):
+            yield from direction.close()
+            del self._directions[key]
+            direction = None
+        if direction is None:
+            if not (segment.data or segment.opens):
+                return
             if len(self._directions) >= MAX_STREAMS:
-                del self._directions[next(iter(self._directions))]
+                self._forget(next(iter(self._directions)))
             direction = self._directions[key] = _Direction(self._format.stream())
-        return direction.add(segment)
+        yield from direction.add(segment)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        if not self._directions.pop(key).stream.ended:
+            self.packets.pass_over(f"connections, in one direction, beyond the newest {MAX_STREAMS}")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 from wireframe.ipi import reals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 #: Characters of the longest excerpt.
 MAX_TEXT: Final = 100
-#: Bytes shown of those that are no text, and vectors of a block.
+#: Bytes shown of those that are no text, vectors of a block, and numbers of a row.
 MAX_BYTES: Final = 24
 MAX_VECTORS: Final = 2
+MAX_NUMBERS: Final = 6
 
 
 def short(text: str) -> str:
@@ -40,10 +42,15 @@ def short_bytes(data: bytes) -> str:
     return (digits + " …" if len(data) > MAX_BYTES else digits) or "nothing"
 
 
+def numbers(row: Collection[int]) -> str:
+    """Return how many numbers a row has, and the first of them."""
+    shown = " ".join(str(one) for one in itertools.islice(row, MAX_NUMBERS))
+    more = " …" if len(row) > MAX_NUMBERS else ""
+    return f"({len(row)}: {shown}{more})" if row else "(none)"
+
+
 def vectors(block: bytes) -> str:
     """Return the first vectors of a block of float64."""
-    numbers: Sequence[float] = reals(block[: 24 * MAX_VECTORS])
-    shown = " ".join(
-        "({:.6g} {:.6g} {:.6g})".format(*numbers[at : at + 3]) for at in range(0, len(numbers), 3)
-    )
-    return shown + (" …" if len(block) > 24 * MAX_VECTORS else "")
+    values: Sequence[float] = reals(block[: 24 * MAX_VECTORS])
+    shown = " ".join("({:.6g} {:.6g} {:.6g})".format(*values[at : at + 3]) for at in range(0, len(values), 3))
+    return shown + (" …" if len(block) > 24 * MAX_VECTORS else "") or "nothing"

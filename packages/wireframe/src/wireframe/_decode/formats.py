@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from wireframe import datagram, eventlog, ipi, lenjson
+from wireframe import aggregate, datagram, eventlog, ipi, lenjson
 from wireframe._capture import zmtp
 from wireframe._decode import meanings
 from wireframe._decode.readers import (
@@ -56,6 +56,10 @@ FORMATS: Final = {
     "ipi": Format(
         "i-PI and MaxwellLink: hubs and their drivers, over TCP",
         stream=lambda: StreamReader(ipi.Decoder(), meanings.of_ipi),
+    ),
+    "aggregate": Format(
+        "MaxwellLink: aggregated hubs and their bridges, over TCP",
+        stream=lambda: StreamReader(aggregate.Decoder(), meanings.of_aggregate),
     ),
     "echo": Format(
         "experiment messages between acquisition PCs, over UDP or TCP",

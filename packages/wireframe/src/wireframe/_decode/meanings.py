@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wireframe import datagram, echo, group, ipi
+from wireframe import aggregate, datagram, echo, group, ipi
 from wireframe._capture.zmtp import Command, Greeting
-from wireframe._decode.excerpts import short, short_bytes, short_json, vectors
+from wireframe._decode.excerpts import numbers, short, short_bytes, short_json, vectors
 from wireframe.errors import FrameError
 
 if TYPE_CHECKING:
@@ -48,6 +48,31 @@ def of_ipi(event: ipi.Event) -> Meaning:
         forces = f"{len(event.forces) // 24}: {vectors(event.forces)}"
         return Meaning("driver > server", f"FORCEREADY energy {event.energy:.9g}, of {forces}{extra}")
     return Meaning("", type(event).__name__)  # batches: only decoders that were told of them
+
+
+def of_aggregate(event: aggregate.Event) -> Meaning:
+    """Explain a message between an aggregated hub and a bridge."""
+    hub, bridge = "hub > bridge", "bridge > hub"
+    if isinstance(event, bytes):
+        return Meaning(hub if event in aggregate.FROM_HUB else bridge, event.decode())
+    if isinstance(event, aggregate.Hello):
+        return Meaning(bridge, f"AGGHELLO of group {short_json(event.group_id)}")
+    if isinstance(event, aggregate.GroupInit):
+        resume = ", to resume" if event.resume else ""
+        first = next(iter(event.payloads.values()), None)
+        given = "" if first is None else f", the first gets {short_json(first)}"
+        group_id = short_json(event.group_id)
+        return Meaning(
+            hub, f"AGGINIT of group {group_id}, molecules {numbers(event.payloads)}{resume}{given}"
+        )
+    if isinstance(event, aggregate.Step):
+        count = len(event.fields) // 24
+        return Meaning(
+            hub, f"AGGSTEP of molecules {numbers(event.ids())}, {count} fields: {vectors(event.fields)}"
+        )
+    amplitudes = vectors(event.amplitude_block())
+    extra = f", extras {short_bytes(event.extras)}" if event.extras else ""
+    return Meaning(bridge, f"AGGRESULT of molecules {numbers(event.ids())}: {amplitudes}{extra}")
 
 
 def of_experiment_message(data: bytes) -> Meaning:
@@ -114,15 +139,22 @@ def of_zeromq(event: zmtp.Event) -> Meaning:
     """
     if isinstance(event, Greeting):
         return Meaning("", "greeting, ZMTP {}.{}, {}".format(*event.version, event.mechanism))
+    if isinstance(event, Command) and event.name in ("SUBSCRIBE", "CANCEL"):
+        return _subscription(event.body, wanted=event.name == "SUBSCRIBE")
     if isinstance(event, Command):
         hidden = ": encrypted" if event.name == "MESSAGE" else ""
         body = "" if hidden else f": {short_bytes(event.body)}" if event.body else ""
         return Meaning("", f"command {short(event.name)}, {len(event.body)} bytes{hidden or body}")
     if len(event.frames) == 1 and event.frames[0][:1] in (b"\0", b"\1"):
-        verb = "subscribe to" if event.frames[0][0] else "unsubscribe from"
-        return Meaning("subscriber > publisher", f"{verb} {short_bytes(event.frames[0][1:])}")
+        return _subscription(event.frames[0][1:], wanted=event.frames[0][0] == 1)
     message = group.decode_frames(event.frames)
     return Meaning(_group_direction(message.tag), _group_text(message))
+
+
+def _subscription(topic: bytes, *, wanted: bool) -> Meaning:
+    """Explain what peers say with a message if they speak ZMTP 3.0, and with a command later."""
+    what = short_bytes(topic) if topic else "everything"
+    return Meaning("subscriber > publisher", f"subscribe to {what}" if wanted else f"unsubscribe from {what}")
 
 
 def _group_direction(tag: bytes) -> str:

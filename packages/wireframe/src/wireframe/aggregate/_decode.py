@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from wireframe._decoder import NEED_DATA, NeedData, StreamDecoder
+from wireframe._json_text import place_in
 from wireframe.aggregate._messages import (
     AGGHELLO,
     AGGINIT,
@@ -203,9 +205,14 @@ class Decoder(StreamDecoder[Event]):
             self._ask(size)
             return None
         try:
-            value = json.loads(str(self._buffer.copy(_TEXT_AT, size), "utf-8"))
+            text = str(self._buffer.copy(_TEXT_AT, size), "utf-8")
+        except UnicodeDecodeError as error:
+            raise self._bad(f"the text is not UTF-8: {error}", _TEXT_AT + error.start) from error
+        try:
+            value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise self._bad(f"the text is no JSON: {error}"[:200], _TEXT_AT) from error
+            at = _TEXT_AT + place_in(text, error)
+            raise self._bad(f"the text is no JSON: {error}"[:200], at) from error
         if not isinstance(value, dict):
             raise self._bad(f"the text is a JSON {type(value).__name__}, not an object", _TEXT_AT)
         return value
@@ -299,7 +306,9 @@ class Decoder(StreamDecoder[Event]):
             raise self._bad(f"peer sent extra length {numbers[place]}", at)
         total: int = sum(numbers)
         if total > self.max_extras:
-            at = RESULT_HEAD.size + RESULT_EXTRA_OFFSET
+            sums = itertools.accumulate(numbers)
+            place = next(place for place, so_far in enumerate(sums) if so_far > self.max_extras)
+            at = RESULT_HEAD.size + RESULT_RECORD.size * place + RESULT_EXTRA_OFFSET
             raise FrameTooLarge("extra length", total, self.max_extras, self._buffer.peek(MAX_EXCERPT), at=at)
         return total
 
