@@ -35,6 +35,8 @@ STEPPED_DOWN_WITHIN_S = 4 * PEER_TIMEOUT_S
 ELECTED_WITHIN_S = 4 * 2 * (PEER_TIMEOUT_S + ELECTION_MAX_S)
 # Connections come back before: given up, broken or not, within 4 s and made again within 2 s.
 HEALED_WITHIN_S = ELECTED_WITHIN_S + 6.0
+# Python and the package are read from the disk five times.
+STARTED_WITHIN_S = 120.0
 GLANCE_S = 0.01
 # What was on its way before somebody said something is heard no later than this afterwards.
 GRACE_S = 0.3
@@ -140,7 +142,9 @@ class Laboratory:
             }
             program = self.start(host, "-m", "group_ports", "member", json.dumps(config))
             self.members.append(Member(program, address))
-        self.until(lambda: all(member.id for member in self.members), "they did not register")
+        self.until(
+            lambda: all(member.id for member in self.members), "they did not register", STARTED_WITHIN_S
+        )
         publishers = [(member.address, member.events[0]["port"]) for member in self.members]
         self._observer = self.start(self.switch, SCRIPT, "observer", json.dumps(publishers))
         assert self._observer.line() == "ready"

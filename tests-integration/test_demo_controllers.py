@@ -17,7 +17,9 @@ sys.path.insert(0, str(DEMO))
 from controllers import account, checks, ledger, picture, report, session  # noqa: E402
 from progress import Progress  # noqa: E402
 
-TIMEOUT_S = 60.0
+# Of a whole act with its processes; it takes some seconds, and a minute on a very busy machine.
+TIMEOUT_S = 240.0
+pytestmark = pytest.mark.timeout(TIMEOUT_S + 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,8 @@ def test_elections_that_take_too_long_are_noticed(played):
         ("second", checks.SUCCESSION_BOUND_S),
     ):
         reign = getattr(played, field)
-        slow = dataclasses.replace(reign, known_at=reign.vacant_since + bound_s)
+        # A little more than the bound, because the difference of two moments is not exact.
+        slow = dataclasses.replace(reign, known_at=reign.vacant_since + bound_s + 1e-6)
         (claim,) = broken_claims(dataclasses.replace(played, **{field: slow}))
         assert "seconds from the" in claim
 

@@ -23,7 +23,9 @@ from readouts import analysis, checks, daq, detector, picture, report, session  
 from readouts.account import HIT_TYPE  # noqa: E402
 from readouts.readout import MAP_SIZE, SIDE, Hit, HitMap  # noqa: E402
 
-TIMEOUT_S = 60.0
+# Of a whole act with its processes; it takes some seconds, and a minute on a very busy machine.
+TIMEOUT_S = 240.0
+pytestmark = pytest.mark.timeout(TIMEOUT_S + 60.0)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,9 @@ sys.path.insert(0, str(DEMO))
 from progress import Progress  # noqa: E402
 from rigs import account, checks, picture, report, session  # noqa: E402
 
-TIMEOUT_S = 60.0
+# Of a whole act with its processes; it takes some seconds, and a minute on a very busy machine.
+TIMEOUT_S = 240.0
+pytestmark = pytest.mark.timeout(TIMEOUT_S + 60.0)
 LIVING = {"behaviour", "ephys"}
 
 
@@ -83,9 +85,9 @@ def test_a_rig_that_is_not_ready_or_runs_something_else_is_noticed(held):
 
 def test_rigs_that_are_asked_one_after_the_other_are_noticed(held):
     """Their work takes as long as the sum of it."""
-    init = held.round("init")
     works_s = [work_s for _, work_s in account.RIGS.values()]
-    assert broken_claims(with_round(held, "init", end=init.begin + sum(works_s))) == {
+    # With begin 0, because the difference of two moments is not exact.
+    assert broken_claims(with_round(held, "init", begin=0.0, end=sum(works_s))) == {
         "init: seconds, below the work of all rigs together"
     }
 

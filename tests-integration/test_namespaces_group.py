@@ -46,6 +46,12 @@ QUEUES = {"send_hwm": WAITING, "recv_hwm": WAITING}
 # KiB that a publisher may grow by: the queue of its subscriber, and as much again for what the system adds.
 GROWTH = 2 * WAITING * MESSAGE // 1024
 SEND_TIMEOUT_S = 0.5
+# One that no send can have waited for by accident, however busy the machine is.
+LONG_SEND_TIMEOUT_S = 10.0
+
+
+# Five computers are started, each with Python; on a very busy machine that takes most of a minute.
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
@@ -334,7 +340,7 @@ def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(la
 def test_stopped_subscriber_costs_its_publisher_no_time_and_all_it_missed_is_counted(
     laboratory, seconds, liveness_s
 ):
-    settings = {"numbered": True, "send_timeout": SEND_TIMEOUT_S, "liveness_s": liveness_s, **QUEUES}
+    settings = {"numbered": True, "send_timeout": LONG_SEND_TIMEOUT_S, "liveness_s": liveness_s, **QUEUES}
     publisher = End(laboratory, 1, "publisher", **settings)
     subscriber = End(laboratory, 2, "subscriber", recv_timeout=PATIENCE_S, **settings)
     subscriber.ask("update", publisher.ask("address"))
@@ -348,7 +354,7 @@ def test_stopped_subscriber_costs_its_publisher_no_time_and_all_it_missed_is_cou
     while time.monotonic() - began < seconds or sent < 40 * WAITING:
         result = publisher.ask("send", WAITING, MESSAGE)
         assert result["refused"] == []
-        assert result["longest"] < SEND_TIMEOUT_S
+        assert result["longest"] < LONG_SEND_TIMEOUT_S
         sent += WAITING
     assert publisher.ask("statistics")["peak_memory"] < before["peak_memory"] + GROWTH
     subscriber.program.signal(signal.SIGCONT)
