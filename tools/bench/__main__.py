@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aggregate_barrier
+import ase_forces
 import echo_round_trips
 import group_traffic
 import hub_barrier
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 BENCHES: Final = {
     "mxl-sockets": hub_barrier,
     "mxl-sockets-aggregated": aggregate_barrier,
+    "mxl-sockets-ase": ase_forces,
     "mxl-sockets-mpi": mpi_barrier,
     "udp-multicast": multicast,
     "echo-rig": echo_round_trips,

@@ -15,7 +15,7 @@ import struct
 from mxl_sockets._bridge_protocol import BridgeProtocol, Work
 from wireframe import NEED_DATA, aggregate
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 
 def connect(address):

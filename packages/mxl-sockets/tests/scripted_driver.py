@@ -15,7 +15,7 @@ import struct
 from wireframe import NEED_DATA, ipi
 
 #: Seconds that a test waits for something that has to come.
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 REQUEST_HEAD = ipi.encode_request(bytes(24))[:160]
 

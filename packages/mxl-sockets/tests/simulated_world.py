@@ -25,7 +25,17 @@ from collections import Counter
 
 import numpy as np
 
-from mxl_sockets import SocketHub, StepTimeout, _accept, _coupling, _exchange, _lifecycle, _loop, _poll
+from mxl_sockets import (
+    SocketHub,
+    StepTimeout,
+    _accept,
+    _coupling,
+    _exchange,
+    _lifecycle,
+    _loop,
+    _open_hub,
+    _poll,
+)
 from mxl_sockets._client import Phase
 from mxl_sockets._listen import Listener
 from wireframe import ipi
@@ -341,7 +351,7 @@ def simulation():
     """Replace the hub's event source and clock; gives ``run(setup, schedule, judge) -> History``."""
     current = []
     clock = types.SimpleNamespace(monotonic=lambda: current[-1].now)
-    replaced = [(module, "time", clock) for module in (_coupling, _lifecycle, _loop)]
+    replaced = [(module, "time", clock) for module in (_coupling, _loop, _open_hub)]
     replaced += [
         (_coupling, "make_poller", lambda: current[-1]),
         (_accept, "prepare_tcp", lambda line: None),

@@ -16,6 +16,9 @@ from mxl_sockets import AggregatedSocketHub
 
 from .scripted_bridge import PumpedBridge
 
+# Nothing here waits: how long it takes is the machine's affair.
+pytestmark = pytest.mark.timeout(600)
+
 SEEDS = 500
 GROUPS = ("a", "b", "c")
 MOLECULES = 7

@@ -31,7 +31,7 @@ from mxl_sockets._bridge_command import make_bridge
 from mxl_sockets.manifest import BridgeManifest, RemoteBridgeSpec, read_manifest, write_manifest
 from wireframe import NEED_DATA, aggregate, ipi
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 ONE, TWO = struct.pack("<3d", 1, 2, 3), struct.pack("<3d", -4, 5, 6)
 INIT = aggregate.encode_init("node", {7: {"dt_au": 0.5}, 8: {"dt_au": 0.25}})
 

@@ -240,32 +240,133 @@ def test_nobody_there_is_a_timeout_that_names_the_molecule(make_hub):
     assert caught.value.missing == [4]
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        atoms_reply(np.zeros((3, 3))),
-        atoms_reply(np.zeros((1, 3))),
-        ipi.encode_header(ipi.READY),
-        atoms_reply(POSITIONS) + b"x",
-        atoms_reply(POSITIONS)[:-4] + struct.pack("<i", -5),
-        atoms_reply(POSITIONS)[:-4] + struct.pack("<i", 2**31 - 1),
-    ],
-    ids=["more-atoms", "fewer-atoms", "status", "too-long", "negative-extra", "giant-extra"],
-)
-def test_answers_that_are_illegal_end_the_connection(bound, background, scripted, eventually, reply):
-    """A wrong atom count, another message, bytes behind: the next driver is asked, or the answer stays."""
+HEAD = atoms_reply(POSITIONS)[:20]
+UP_TO_EXTRA = atoms_reply(POSITIONS)[:-4]
+FLOOD = 5000
+ILLEGAL = {
+    "more-atoms": (atoms_reply(np.zeros((3, 3))), "atom count 3"),
+    "fewer-atoms": (atoms_reply(np.zeros((1, 3))), "atom count 1"),
+    "no-atoms": (HEAD + struct.pack("<i", 0), "atom count 0"),
+    "negative-atoms": (HEAD + struct.pack("<i", -2), "atom count -2"),
+    "giant-atoms": (HEAD + struct.pack("<i", 2**31 - 1), "atom count 2147483647"),
+    "negative-extra": (UP_TO_EXTRA + struct.pack("<i", -5), "-5"),
+    "giant-extra": (UP_TO_EXTRA + struct.pack("<i", 2**31 - 1), "2147483647"),
+    "ready": (ipi.encode_header(ipi.READY), "READY"),
+    "exit": (ipi.encode_header(ipi.EXIT), "EXIT"),
+    "bye": (ipi.encode_header(ipi.BYE), "BYE"),
+    "needinit-flood": (ipi.encode_header(ipi.NEEDINIT) * FLOOD, "NEEDINIT"),
+    "status-flood": (ipi.encode_header(ipi.STATUS) * FLOOD, "STATUS"),
+    "no-protocol": (b"GET / HTTP/1.1\r\n\r\n", "GET /"),
+}
+
+
+@pytest.fixture
+def asked_until_lost(eventually):
+    """Go on with an evaluation of a hub until its program is lost; what the errors say of that."""
+
+    def ask(hub):
+        told = []
+
+        def is_lost():
+            with pytest.raises(StepTimeout) as caught:
+                hub.forces(POSITIONS, timeout=0)
+            told.extend(note for note in caught.value.__notes__ if note.startswith("lost"))
+            return caught.value.missing == [0]
+
+        eventually(is_lost, "the loss")
+        return told
+
+    return ask
+
+
+def assert_served_by_another(hub, background, scripted):
+    """Whoever comes next is asked for the same atoms."""
+    future = background(hub.forces, POSITIONS)
+    other = scripted(hub)
+    other.read_init()
+    _, _, positions = read_atoms(other, 2)
+    assert (positions == POSITIONS.ravel()).all()
+    other.send(atoms_reply(POSITIONS, 1.0))
+    assert future.result(10).energy == 1.0
+
+
+@pytest.mark.parametrize(("reply", "words"), ILLEGAL.values(), ids=ILLEGAL)
+def test_a_program_that_answers_otherwise_is_lost_and_the_error_names_it(
+    bound, background, scripted, asked_until_lost, reply, words
+):
+    """It costs that connection only: the error says which peer, which molecule and why; another is asked."""
+    hub, (driver,) = bound()
+    peer = "{}:{}".format(*driver.sock.getsockname())
+    with pytest.raises(StepTimeout) as caught:
+        hub.forces(POSITIONS, timeout=0)
+    assert caught.value.__notes__ == [f"molecule 0 waits for {peer}"]
+    read_atoms(driver, 2)
+    driver.send(reply)
+    (told,) = asked_until_lost(hub)
+    assert told.startswith(f"lost {peer} (molecule 0): broke the protocol: ")
+    assert words in told
+    assert told == f"lost {hub.status().last_error}"
+    assert driver.is_closed()
+    assert_served_by_another(hub, background, scripted)
+
+
+def test_a_reply_without_its_virial_is_no_reply(bound, background, scripted, asked_until_lost):
+    """72 bytes are awaited that do not come: late by name, and lost when its program leaves."""
+    hub, (driver,) = bound()
+    peer = "{}:{}".format(*driver.sock.getsockname())
+    with pytest.raises(StepTimeout):
+        hub.forces(POSITIONS, timeout=0)
+    read_atoms(driver, 2)
+    whole = atoms_reply(POSITIONS)
+    driver.send(whole[:72] + whole[-4:])
+    with pytest.raises(StepTimeout, match="molecule 0 for") as caught:
+        hub.forces(POSITIONS, timeout=0.02)
+    assert caught.value.__notes__ == [f"molecule 0 waits for {peer}"]
+    driver.close()
+    reason = "closed in the middle of a message, after 76 bytes"
+    assert asked_until_lost(hub) == [f"lost {peer} (molecule 0): {reason}"]
+    assert_served_by_another(hub, background, scripted)
+
+
+def test_bytes_behind_an_answer_end_the_connection_and_not_the_answer(bound, background, eventually):
+    """It was whole; whoever goes on talking is lost before the next question."""
     hub, (driver,) = bound()
     future = background(hub.forces, POSITIONS)
     read_atoms(driver, 2)
-    driver.send(reply)
-    eventually(lambda: future.done() or driver.is_closed(), "the end of the bad driver")
-    if not future.done():
-        other = scripted(hub)
-        other.read_init()
-        read_atoms(other, 2)
-        other.send(atoms_reply(POSITIONS, 1.0))
-    assert future.result(10).forces.shape == (2, 3)
+    driver.send(atoms_reply(POSITIONS, 4.0) + ipi.encode_header(ipi.STATUS) * FLOOD)
+    assert future.result(10).energy == 4.0
     eventually(lambda: hub.status().dropped == 1, "the loss")
+    assert "STATUS" in hub.status().last_error
+
+
+def test_a_flood_between_evaluations_costs_the_flooder_only(bound, background, scripted, asked_until_lost):
+    """It lies in the system until the next call, which drops its sender unread, and asks another."""
+    hub, (driver,) = bound()
+    driver.send(ipi.encode_header(ipi.STATUS) * FLOOD)
+    (told,) = asked_until_lost(hub)
+    assert "STATUS" in told
+    assert_served_by_another(hub, background, scripted)
+
+
+def test_an_error_names_a_few_of_many(bound, eventually):
+    """Eight that are late and eight that were lost; the error's own lists have all of them."""
+    hub, drivers = bound(10)
+    atoms = dict.fromkeys(range(10), POSITIONS)
+    with pytest.raises(StepTimeout) as caught:
+        hub.forces(atoms, timeout=0)
+    assert len(caught.value.late) == 10
+    peers = ["{}:{}".format(*driver.sock.getsockname()) for driver in drivers]
+    assert caught.value.__notes__ == [f"molecule {one} waits for {peers[one]}" for one in range(8)]
+    for driver in drivers:
+        driver.close()
+
+    def are_lost():
+        with pytest.raises(StepTimeout) as caught:
+            hub.forces(atoms, timeout=0)
+        assert sum(note.startswith("lost") for note in caught.value.__notes__) <= 8
+        return caught.value.missing == list(range(10))
+
+    eventually(are_lost, "the losses")
 
 
 def test_a_number_of_atoms_is_for_the_life_of_a_program(bound, background, scripted, eventually):
@@ -619,6 +720,69 @@ def test_another_number_of_atoms_than_the_model_has_is_refused(server, running):
     with pytest.raises((EOFError, ConnectionError)):
         server.hear()
     assert isinstance(join()["error"], HubProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (ipi.encode_request((0, 0, 0))[:156] + struct.pack("<i", -3), "atom count -3"),
+        (ipi.encode_request((0, 0, 0))[:156] + struct.pack("<i", 2**31 - 1), "atom count 2147483647"),
+        (ipi.encode_header(ipi.INIT) + struct.pack("<ii", 0, 2**31 - 1), "2147483647"),
+        (atoms_reply(POSITIONS), "FORCEREADY"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP/1.1"),
+    ],
+)
+def test_a_server_that_breaks_the_protocol_is_named(server, running, message, words):
+    """As soon as it can be known: nothing of the size that it claims is kept, and nothing computed."""
+    calls = []
+    join = running(ForceField(lambda positions, cell: calls.append(1)), server)
+    server.accept()
+    server.say(ipi.encode_init(0), message)
+    with pytest.raises((EOFError, ConnectionError)):
+        server.hear()
+    error = join()["error"]
+    assert isinstance(error, HubProtocolError)
+    assert error.hub == "{}:{}".format(*server.address)
+    assert words in str(error)
+    assert not calls
+
+
+def test_our_driver_acknowledges_a_part_of_a_request_at_once(server, running, eventually, monkeypatch):
+    """ASE's server sends the rest only then; a request that is answered needs no more than the answer."""
+    told = []
+    monkeypatch.setattr("mxl_sockets._conversation.acknowledger", lambda sock: lambda: told.append(sock))
+    running(ForceField(springs), server)
+    server.accept()
+    server.say(ipi.encode_init(0), STATUS)
+    assert server.hear() == ipi.READY
+    before = len(told)
+    request = ipi.encode_request((0, 0, 0))
+    server.say(request[:12])
+    eventually(lambda: len(told) == before + 1, "the acknowledgement")
+    server.say(request[12:])
+    assert server.hear().extra == b"springs"
+    assert len(told) == before + 1
+
+
+def test_exit_in_the_middle_of_an_evaluation_is_an_end_like_any_other(server, running):
+    """The atoms were there, nobody wants their forces any more."""
+    join = running(ForceField(springs), server)
+    server.accept()
+    server.say(ipi.encode_init(0), ipi.encode_request((0, 0, 0))[:-12], STATUS)
+    assert server.hear() == ipi.HAVEDATA
+    server.say(EXIT)
+    summary = join()["summary"]
+    assert (summary.reason, summary.steps) == (End.EXIT, 0)
+
+
+def test_each_status_of_a_flood_is_answered(server, running):
+    """Five thousand at once, in the middle of an evaluation, which goes on."""
+    running(ForceField(springs), server)
+    server.accept()
+    server.say(ipi.encode_init(0), ipi.encode_request((0, 0, 0))[:-12], STATUS * FLOOD, GETFORCE)
+    for _ in range(FLOOD):
+        assert server.hear() == ipi.HAVEDATA
+    assert server.hear().extra == b"springs"
 
 
 @pytest.mark.parametrize(("arguments", "error"), [((3,), TypeError), ((springs, 0), ValueError)])

@@ -24,8 +24,8 @@ from mxl_sockets import (
     SocketHub,
     StepTimeout,
     _coupling,
-    _lifecycle,
     _listen,
+    _open_hub,
     _poll,
 )
 from mxl_sockets._quiet_log import MAX_CAUSES, QuietLogger
@@ -1317,7 +1317,7 @@ def test_a_forked_child_lets_go_of_every_descriptor(tmp_path, scripted, descript
     hub.add_endpoint(1)
     driver = scripted(hub)
     assert hub.wait_until_bound({0: {}})
-    _lifecycle._close_in_child()
+    _open_hub._close_in_child()
     driver.close()
     assert descriptors() == before
     assert (tmp_path / "hub").exists()

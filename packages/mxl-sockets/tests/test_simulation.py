@@ -22,6 +22,9 @@ from .simulated_drivers import Setup, next_state
 from .simulated_schedules import Dice, Known, Replay, Search
 from .simulated_world import simulation
 
+# Nothing here waits: how long it takes is the machine's affair.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def run():

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mxl_sockets import AggregatedSocketHub, SocketHub, _lifecycle, _status_socket
+from mxl_sockets import AggregatedSocketHub, SocketHub, _open_hub, _status_socket
 from mxl_sockets._status_document import decode_document
 from mxl_sockets._status_socket import MOST_READERS, StatusServer
 from mxl_sockets._watch_command import read_status
@@ -448,7 +448,7 @@ def test_a_forked_child_lets_go_of_the_status_socket(make_hub, runtime, descript
     server._stopping = True
     server._waker.wake()
     server._thread.join(LIMIT_S)
-    _lifecycle._close_in_child()
+    _open_hub._close_in_child()
     assert descriptors() == before
     assert path.exists()
     assert threading.active_count() == threads

@@ -112,7 +112,11 @@ def build_parser() -> argparse.ArgumentParser:
         "3 no hub or hub lost; 4 the hub broke the protocol; 128+n ended by signal n",
     )
     drive.set_defaults(command=run_drive)
-    drive.add_argument("model", metavar="MODULE:NAME", help="model class, object or function")
+    drive.add_argument(
+        "model",
+        metavar="MODULE:NAME",
+        help="model class, object or function, or a ForceField for the servers of i-PI and ASE",
+    )
     where = drive.add_mutually_exclusive_group()
     where.add_argument(
         "--address", metavar="HOST:PORT", help="TCP address of the hub (default 127.0.0.1:31415)"

@@ -9,6 +9,7 @@ from mxl_sockets._aggregate_link import LinkPhase
 from mxl_sockets._aggregate_links import BridgeLinks
 from mxl_sockets._loop import Loop
 from mxl_sockets._poll import make_poller
+from mxl_sockets.errors import HubStopped, StepTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +66,11 @@ class GroupCoupling:
         """Own a listener."""
         self.exchange.acceptor.add(listener)
         self.loop.wake()
+
+    def look(self) -> None:
+        """Handle what has arrived; wait for nothing."""
+        if not self.stopping:
+            self.loop.look()
 
     def bind(
         self, groups: Iterable[Group[BridgeConnection]], deadline: float, *, require_init: bool = True
@@ -125,6 +131,27 @@ class GroupCoupling:
             return None
         self.steps += 1
         return barrier.take()
+
+    def complete(self, deadline: float) -> dict[str, Answer]:
+        """Bring the frozen step to its end, with waiting bridges in place of lost ones.
+
+        Raises
+        ------
+        StepTimeout
+            Not before the deadline.
+        HubStopped
+            The hub is being stopped.
+        """
+        self.loop.look()
+        while (answers := self.attempt(deadline)) is None:
+            if not self.bind(self.open_groups(), deadline) or time.monotonic() >= deadline:
+                if self.stopping:
+                    raise HubStopped("the hub was stopped during the step")
+                unserved = [group for group in self.open_groups() if not group.serves]
+                without = [one for group in unserved for one in group.payloads]
+                raise StepTimeout(self.barrier.late(time.monotonic()), without)
+            self.loop.look()
+        return answers
 
     def open_groups(self) -> list[Group[BridgeConnection]]:
         """Return the groups of the frozen step that have not answered."""

@@ -95,7 +95,8 @@ class BridgeLink:
         """
         decoder = self.decoder
         decoder.feed(data)
-        while decoder.buffered:
+        # Whoever was dropped for a message has sent what is behind it to nobody.
+        while decoder.buffered and self._phase is not LinkPhase.GONE:
             if self._phase not in _LEGAL:
                 raise UnexpectedMessage(f"bridge sent bytes although it {self._phase.value}")
             event = decoder.next_event()

@@ -1,4 +1,4 @@
-"""The sockets of an aggregated hub: bridges that come, are given a group, answer, and go.
+"""What is said over the connections of an aggregated hub: bridges come, are given a group, and answer.
 
 Everything here runs in whatever thread called the hub, under its lock; `_loop`
 decides which thread waits for the sockets. Which bridge becomes which group is
@@ -11,14 +11,11 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
-from mxl_sockets._accept import Acceptor
-from mxl_sockets._aggregate_barrier import GroupBarrier
 from mxl_sockets._aggregate_connection import BridgeConnection
+from mxl_sockets._aggregate_lines import BridgeLines
 from mxl_sockets._aggregate_link import LinkPhase
 from mxl_sockets._links import INTERRUPTED
-from mxl_sockets._losses import Losses
 from mxl_sockets._patience import LONG, LOOKS
-from mxl_sockets._quiet_log import QuietLogger
 from mxl_sockets.status import ReplyTimer
 from wireframe import FrameError, aggregate
 
@@ -28,12 +25,9 @@ if TYPE_CHECKING:
     from mxl_sockets._access import Network
     from mxl_sockets._aggregate_roster import Group, GroupRoster
     from mxl_sockets._aggregate_settings import AggregateSettings
-    from mxl_sockets._aggregate_shares import Answer, GroupShare
     from mxl_sockets._poll import Poller
 
 logger = logging.getLogger(__name__)
-
-_STOP: Final = aggregate.encode_header(aggregate.STOP)
 
 #: Bytes of one read.
 READ_SIZE: Final = 1 << 20
@@ -41,16 +35,8 @@ READ_SIZE: Final = 1 << 20
 MOST_READS: Final = 8
 
 
-class BridgeLinks:
-    """The connections of an aggregated hub, and what is said over them.
-
-    Parameters
-    ----------
-    poller : Poller
-    roster : GroupRoster
-    settings : AggregateSettings
-    allowed : tuple of networks
-    """
+class BridgeLinks(BridgeLines):
+    """The conversation of an aggregated hub with its bridges; parameters as for `BridgeLines`."""
 
     def __init__(
         self,
@@ -59,23 +45,8 @@ class BridgeLinks:
         settings: AggregateSettings,
         allowed: tuple[Network, ...],
     ) -> None:
-        self.roster = roster
-        self.barrier: GroupBarrier[GroupShare, Answer] = GroupBarrier()
-        self.connections: dict[int, BridgeConnection] = {}
-        self.paused = False
-        #: A bridge that owed an answer was lost since this was last cleared.
-        self.interrupted = False
+        super().__init__(poller, roster, settings, allowed)
         self.reply_times = ReplyTimer()
-        self.waker = _poll.Waker()
-        poller.register(self.waker.descriptor, _poll.READ)
-        quiet = QuietLogger(logger)
-        self.losses = Losses(quiet)
-        self.acceptor = Acceptor(poller, allowed, quiet)
-        self._poller = poller
-        self._settings = settings
-        self._backlogged: set[BridgeConnection] = set()
-        #: When newcomers must have said hello; in that order, as all have the same time.
-        self._hellos: dict[BridgeConnection, float] = {}
         self._scratch = memoryview(bytearray(READ_SIZE))
         self._now = 0.0
 
@@ -167,6 +138,8 @@ class BridgeLinks:
             return
         connection.phase = LinkPhase.READY
         self.barrier.answer(group_id, answer)
+        if self.roster.groups[group_id].outdated:
+            self.roster.generation += 1  # who waits for the group can have it started again now
         if self.roster.resume:
             self.roster.remember_extras(share.ids, answer.extras or [b""] * len(share.ids))
         self.reply_times.add(self._now - self.barrier.latest_ask, len(share.ids))
@@ -216,34 +189,6 @@ class BridgeLinks:
                 raise
             self.send(link, share.frame)
 
-    def send(self, connection: BridgeConnection, data: bytes | memoryview) -> None:
-        """Send or queue; a broken connection is dropped."""
-        try:
-            connection.send(data)
-        except OSError as error:
-            self.drop(connection, f"cannot send: {error.strerror or error}")
-            return
-        except BaseException:
-            self.drop(connection, INTERRUPTED)
-            raise
-        self._watch_output(connection)
-
-    def _flush(self, connection: BridgeConnection) -> None:
-        try:
-            connection.flush()
-        except OSError as error:
-            self.drop(connection, f"cannot send: {error.strerror or error}")
-            return
-        self._watch_output(connection)
-
-    def _watch_output(self, connection: BridgeConnection) -> None:
-        """Have the poller say when a bridge takes more, if something waits."""
-        waits = bool(connection.outgoing)
-        if waits is (connection in self._backlogged):
-            return
-        (self._backlogged.add if waits else self._backlogged.discard)(connection)
-        self._poller.modify(connection.descriptor, _poll.READ | _poll.WRITE if waits else _poll.READ)
-
     # -- time --------------------------------------------------------------
 
     @property
@@ -274,65 +219,3 @@ class BridgeLinks:
             link = self.roster.groups[group_id].link
             if age >= limit_s and link is not None:
                 self.drop(link, f"did not answer within {limit_s:g} s")
-
-    # -- going -------------------------------------------------------------
-
-    def drop(self, connection: BridgeConnection, reason: str) -> None:
-        """Close a connection and forget it."""
-        stranger = connection.group_id is None
-        expected = connection.phase is LinkPhase.STOPPING
-        connection.phase = LinkPhase.GONE
-        self._hellos.pop(connection, None)
-        self._backlogged.discard(connection)
-        del self.connections[connection.descriptor]
-        self._poller.unregister(connection.descriptor)
-        connection.sock.close()
-        connection.outgoing.clear()
-        group = self.roster.leave(connection)
-        if group is not None:
-            self.interrupted = self.barrier.lose(group.group_id) or self.interrupted
-        if expected or (stranger and reason == "closed"):
-            logger.debug("%s: %s", connection.peer, reason)
-            return
-        if group is None:
-            self.losses.note(connection.peer, None, reason)
-            return
-        self.paused = True
-        self.losses.remember(f"{connection.peer} (group {group.group_id!r}): {reason}")
-        logger.warning("lost %s", self.losses.last)
-
-    def stop_bridges(self) -> list[BridgeConnection]:
-        """Tell every bridge to end, and return them; each is forgotten when it says BYE or closes."""
-        told = list(self.connections.values())
-        for connection in told:
-            self._hellos.pop(connection, None)
-            connection.phase = LinkPhase.STOPPING
-            self.send(connection, _STOP)
-        return told
-
-    def drop_all(self, connections: Iterable[BridgeConnection]) -> None:
-        """Close connections as if they had been told to stop."""
-        for connection in connections:
-            if connection.phase is not LinkPhase.GONE:
-                connection.phase = LinkPhase.STOPPING
-                self.drop(connection, "closed by the hub")
-
-    def close(self) -> None:
-        """Close everything."""
-        self.drop_all(list(self.connections.values()))
-        self.acceptor.close()
-        self._poller.unregister(self.waker.descriptor)
-        self.waker.close()
-        self._poller.close()
-
-    def close_in_child(self) -> None:
-        """Let go of all descriptors in a forked child; the parent goes on with its own.
-
-        Nothing is unregistered: the parent shares the kernel's event source.
-        """
-        for connection in self.connections.values():
-            connection.sock.close()
-        for listener in self.acceptor.listeners.values():
-            listener.close_in_child()
-        self.waker.close()
-        self._poller.close()

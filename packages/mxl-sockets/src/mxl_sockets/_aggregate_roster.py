@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from mxl_sockets._aggregate_link import BridgeLink, LinkPhase
-from mxl_sockets._roster import Roster, state_in, checked_id
+from mxl_sockets._roster import Roster, checked_id, state_in
 from wireframe import aggregate
 
 if TYPE_CHECKING:

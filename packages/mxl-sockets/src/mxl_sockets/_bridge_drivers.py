@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from mxl_sockets.hub import SocketHub
@@ -53,6 +52,9 @@ class NodeHub(SocketHub):
                     exchange.drop(connection, "is to connect again, to be started again")
                 elif molecule_id in payloads:
                     exchange.send(connection, roster.init_message(molecule_id, None))
+                else:
+                    # Of another hub, or of another run: its driver is wanted for a molecule of this one.
+                    exchange.drop(connection, "is to connect again, its molecule is none of the group now")
 
     def bind(self, ids: Sequence[int], timeout: float) -> bool:
         """Give these molecules drivers; False if somebody is still missing at the end of the time."""
@@ -82,16 +84,9 @@ class NodeHub(SocketHub):
             coupling = self._take_turn(deadline)
             if coupling is None:
                 return None
-            barrier = coupling.barrier
             try:
-                if not barrier.frozen:
-                    barrier.freeze(ids, fields)
-                coupling.loop.look()
-                while (result := coupling.attempt(deadline)) is None:
-                    open_ids = [barrier.ids[slot] for slot in barrier.unanswered()]
-                    if not coupling.bind(open_ids, deadline) or time.monotonic() >= deadline:
-                        return None
-                    coupling.loop.look()
+                if not coupling.barrier.frozen:
+                    coupling.barrier.freeze(ids, fields)
+                return coupling.pursue(deadline)
             finally:
                 coupling.loop.give_turn()
-        return result

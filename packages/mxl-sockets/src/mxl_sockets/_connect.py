@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mxl_sockets._listen import prepare_tcp, unix_path
+from mxl_sockets._listen import DEFAULT_PORT, prepare_tcp, unix_path
 
 if TYPE_CHECKING:
     from mxl_sockets._stop import StopSignal
@@ -26,7 +26,6 @@ _log = logging.getLogger(__name__)
 
 #: Where hubs listen when nothing is said.
 DEFAULT_HOST: Final = "127.0.0.1"
-DEFAULT_PORT: Final = 31415
 
 #: Seconds for one TCP attempt: a silent address must not eat the whole deadline.
 ATTEMPT_TIMEOUT_S: Final = 10.0

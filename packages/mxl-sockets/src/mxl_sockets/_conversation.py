@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -76,8 +78,8 @@ class Conversation:
         self._last_message = time.monotonic()
         self._begun: float | None = None
         limits = (TICK_S, message_timeout, TICK_S if idle_timeout is None else idle_timeout)
-        # Zero would make the socket non-blocking, which is something else.
-        sock.settimeout(max(min(limits), 0.001))
+        # Zero would mean no wait at all, or one without end, which is something else.
+        _bound_waits(sock, max(min(limits), 0.001))
 
     def run(self) -> End:
         """Serve until the end.
@@ -99,7 +101,7 @@ class Conversation:
         while not self._is_stopped():
             try:
                 data = self._sock.recv(READ_SIZE)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 if self._is_idle():
                     return End.IDLE
                 continue
@@ -151,7 +153,7 @@ class Conversation:
         rest = memoryview(message)
         deadline = time.monotonic() + self._message_timeout
         while True:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, BlockingIOError):
                 rest = rest[self._sock.send(rest) :]
             if not rest:
                 return
@@ -171,3 +173,18 @@ class Conversation:
             deadline = time.monotonic() + LINGER_S
             while self._sock.recv(READ_SIZE) and time.monotonic() < deadline:
                 pass
+
+
+def _bound_waits(sock: socket.socket, limit_s: float) -> None:
+    """Let reads and writes wait so long at most.
+
+    By the system itself, where it can: Python's own timeouts ask it twice for each.
+    """
+    sock.settimeout(limit_s)
+    if sys.platform != "linux":
+        return
+    whole = int(limit_s)
+    limit = struct.pack("@ll", whole, int(1e6 * (limit_s - whole)))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, limit)
+    sock.setblocking(True)

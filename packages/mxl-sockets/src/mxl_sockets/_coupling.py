@@ -77,6 +77,12 @@ class Coupling:
             self.roster.endpoints.add(listener.endpoint)
         self.loop.wake()
 
+    def look(self) -> None:
+        """Handle what has arrived, and judge replies; wait for nothing."""
+        if not self.stopping:
+            self.loop.look()
+        self.exchange.settle()
+
     def bind(self, ids: Sequence[int], deadline: float, *, require_init: bool = True) -> bool:
         """Bind drivers until all `ids` have one; False at the deadline or when stopping."""
         roster = self.roster
@@ -118,7 +124,7 @@ class Coupling:
         """
         barrier, exchange = self.barrier, self.exchange
         if not exchange.lined_up:
-            unanswered = [barrier.ids[slot] for slot in barrier.unanswered()]
+            unanswered = self._open_ids()
             if self.roster.unready(unanswered):
                 soon = min(deadline, time.monotonic() + self._latency)
                 if not self.bind(unanswered, soon):
@@ -158,8 +164,17 @@ class Coupling:
             self.roster.check_atoms(dict.fromkeys(ids, 1))
         self.barrier.freeze(ids, fields)
 
+    def pursue(self, deadline: float) -> StepResult | None:
+        """Attempt the frozen step with waiting drivers in place of lost ones; None if that is not enough."""
+        self.loop.look()
+        while (result := self.attempt(deadline)) is None:
+            if not self.bind(self._open_ids(), deadline) or time.monotonic() >= deadline:
+                return None
+            self.loop.look()
+        return result
+
     def complete(self, deadline: float) -> StepResult:
-        """Bring the frozen step to its end, with waiting drivers in place of lost ones.
+        """Bring the frozen step to its end, as `pursue`.
 
         Raises
         ------
@@ -168,16 +183,17 @@ class Coupling:
         HubStopped
             The hub is being stopped.
         """
-        barrier = self.barrier
-        self.loop.look()
-        while (result := self.attempt(deadline)) is None:
-            open_ids = [barrier.ids[slot] for slot in barrier.unanswered()]
-            if not self.bind(open_ids, deadline) or time.monotonic() >= deadline:
-                if self.stopping:
-                    raise HubStopped("the hub was stopped during the step")
-                raise StepTimeout(barrier.late(time.monotonic()), self.roster.missing(open_ids))
-            self.loop.look()
+        result = self.pursue(deadline)
+        if result is None:
+            if self.stopping:
+                raise HubStopped("the hub was stopped during the step")
+            late = self.barrier.late(time.monotonic())
+            raise StepTimeout(late, self.roster.missing(self._open_ids()))
         return result
+
+    def _open_ids(self) -> list[int]:
+        """Return the molecules of the frozen step that have not answered."""
+        return [self.barrier.ids[slot] for slot in self.barrier.unanswered()]
 
     def shut_down(self, wait: float) -> None:
         """Stop all drivers; return when all have answered or after `wait` seconds.

@@ -7,7 +7,7 @@ by the same rules, so a hub makes one or the other at a time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from mxl_sockets._force_wire import atoms_of, encode_force_request, unpack_answer
 from mxl_sockets._lifecycle import HubLifecycle
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from mxl_sockets._barrier import StepResult
+    from mxl_sockets._coupling import Coupling
     from mxl_sockets.forces import ForceResult
+
+#: Programs of each kind that an error names.
+MOST_NAMED: Final = 8
 
 
 class ForceCalls(HubLifecycle):
@@ -72,8 +76,10 @@ class ForceCalls(HubLifecycle):
         Raises
         ------
         StepTimeout
-            Somebody has not answered in time. Calling again with the same
-            atoms goes on with the same evaluation.
+            Somebody has not answered in time. Its notes name the programs
+            that are late, and those that were lost in this call with the
+            reason. Calling again with the same atoms goes on with the same
+            evaluation.
         FrozenStepError
             An unfinished step has other contents.
         ValueError
@@ -96,6 +102,7 @@ class ForceCalls(HubLifecycle):
             if coupling is None:
                 self._check_running()
                 raise StepTimeout({}, [])  # another thread's step takes all the time
+            lost_before = coupling.exchange.losses.count
             try:
                 if systems is not None:
                     requests = _encode_all(systems, cell)
@@ -117,12 +124,25 @@ class ForceCalls(HubLifecycle):
                     raise FrozenStepError("an unfinished step has other contents; repeat it first")
                 result = coupling.complete(deadline)
                 coupling.exchange.unpause(tuple({*ids, *self._lineup}))
+            except StepTimeout as error:
+                _name_programs(error, coupling, lost_before)
+                raise
             finally:
                 coupling.loop.give_turn()
         if self._on_step is not None:
             self._tell_steps()
         answers = _unpack_all(result, messages)
         return answers[ids[0]] if systems is None else answers
+
+
+def _name_programs(error: StepTimeout, coupling: Coupling, lost_before: int) -> None:
+    """Note who is late, and who was lost since there were so many losses."""
+    bound, losses = coupling.roster.bound, coupling.exchange.losses
+    for molecule_id in [one for one in error.late if one in bound][:MOST_NAMED]:
+        error.add_note(f"molecule {molecule_id} waits for {bound[molecule_id].peer}")
+    recent = losses.recent()
+    for loss in recent[max(0, len(recent) - (losses.count - lost_before)) :][-MOST_NAMED:]:
+        error.add_note(f"lost {loss.text}")
 
 
 def _encode_all(

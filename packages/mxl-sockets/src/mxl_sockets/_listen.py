@@ -44,6 +44,9 @@ USER_TIMEOUT_MS: Final = 60_000
 
 MAX_PORT: Final = 65535
 
+#: Where hubs listen unless told otherwise.
+DEFAULT_PORT: Final = 31415
+
 Address: TypeAlias = tuple[str, int] | str
 
 

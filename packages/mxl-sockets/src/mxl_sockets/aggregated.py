@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
-import time
-import weakref
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mxl_sockets import mpi
 from mxl_sockets._access import parse_allowed
 from mxl_sockets._aggregate_coupling import GroupCoupling
 from mxl_sockets._aggregate_roster import GroupRoster
 from mxl_sockets._aggregate_settings import AggregateSettings
 from mxl_sockets._aggregate_shares import GroupShare, divide, join_amplitudes, join_extras
 from mxl_sockets._arrays import WIRE_FLOAT, Fields, fields_of_array, fields_of_requests
-from mxl_sockets._lifecycle import DEFAULT_PORT, HubLifecycle, _hubs
-from mxl_sockets._listen import Address, adopt, listen_tcp
+from mxl_sockets._listen import DEFAULT_PORT, adopt, listen_tcp
+from mxl_sockets._remote_bridges import RemoteBridges
 from mxl_sockets._snapshot import GroupSnapshots
-from mxl_sockets._status_folder import check_system
 from mxl_sockets._step_watch import WatchedGroupCoupling
-from mxl_sockets.errors import FrozenStepError, HubStopped, StepTimeout
-from mxl_sockets.manifest import BridgeManifest, divide_molecules, write_manifest
-from mxl_sockets.ports import _outward_address as outward_address
-from mxl_sockets.status import HubStatus, ReplyTimes
+from mxl_sockets.errors import FrozenStepError, StepTimeout
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike
 
     from mxl_sockets._aggregate_connection import BridgeConnection
     from mxl_sockets._step_watch import OnStep
-    from mxl_sockets.manifest import HasInitPayload, RemoteBridgeSpec
 
 __all__ = ["AggregatedSocketHub"]
 
 logger = logging.getLogger(__name__)
 
 
-class AggregatedSocketHub(HubLifecycle):
+class AggregatedSocketHub(RemoteBridges):
     """Couples a field solver to groups of molecules, each behind a bridge.
 
     A bridge (`mxl_sockets.Bridge`, or that of MaxwellLink) stands for the
@@ -106,9 +95,6 @@ class AggregatedSocketHub(HubLifecycle):
     False
     """
 
-    _coupling: GroupCoupling | None  # type: ignore[assignment]  # of the same shape, for groups
-
-    # HubLifecycle.__init__ opens a hub of single drivers, so it is not called.
     def __init__(
         self,
         host: str | None = None,
@@ -126,19 +112,8 @@ class AggregatedSocketHub(HubLifecycle):
         on_step: OnStep | None = None,
         status_socket: bool | str = False,
     ) -> None:
-        self.timeout = timeout
-        self.latency = latency
-        self.unixsocket_path = None
-        self._owner = os.getpid()
-        self._no_hub = threading.Lock()
-        self._lineup: tuple[int, ...] = ()
-        self._address: Address | None = None
         self._groups: GroupRoster[BridgeConnection] = GroupRoster(resume=resume)
-        self._roster = self._groups.ids
-        self._coupling = None
-        self._on_step = on_step
-        if status_socket:
-            check_system()
+        super().__init__(self._groups.ids, timeout, latency, on_step, status_socket)
         self._plan: tuple[tuple[int, ...], dict[str, GroupShare]] = ((), {})
         allowed = parse_allowed(allow)
         settings = AggregateSettings(
@@ -149,52 +124,15 @@ class AggregatedSocketHub(HubLifecycle):
             max_extras=max_extras,
             max_waiting=max_waiting,
         )
-        if not mpi.am_master():
+        if not self._opens_here():
             return
         if listener is not None:
             own = adopt(listener)
         else:
             own = listen_tcp(host, DEFAULT_PORT if port is None else port)
-        try:
-            make = GroupCoupling if on_step is None else WatchedGroupCoupling
-            self._coupling = make(self._groups, settings, allowed, latency)
-        except BaseException:
-            own.close()
-            raise
-        with self._coupling.lock:
-            self._coupling.listen(own)
-        self._address = own.address
-        self._finalizer = weakref.finalize(self, self._coupling.close)
-        self._snapshots = GroupSnapshots(self._coupling, own.address, time.monotonic())
-        self._open_status(status_socket)
-        _hubs.add(self)
+        kind, groups = GroupCoupling if on_step is None else WatchedGroupCoupling, self._groups
+        self._open(own, lambda: kind(groups, settings, allowed, latency), GroupSnapshots, status_socket)
         logger.info("listening for bridges on %s", self._address)
-
-    @property
-    def expected(self) -> set[int]:
-        """Registered molecule ids."""
-        return set(self._roster.expected)
-
-    @property
-    def paused(self) -> bool:
-        """Whether a bridge was lost since the last successful `wait_until_bound`."""
-        return self._coupling is not None and self._coupling.exchange.paused
-
-    def register_molecule(self, molecule_id: int) -> None:
-        """Reserve a molecule id; its bridge may come later.
-
-        Raises
-        ------
-        TypeError, ValueError
-            The id is not a 32-bit number, or is registered already.
-        """
-        with self._held():
-            self._roster.register(molecule_id)
-
-    def register_molecule_return_id(self) -> int:
-        """Reserve the smallest free molecule id and return it."""
-        with self._held():
-            return self._roster.register_next()
 
     def all_bound(self, molecule_ids: Iterable[int], require_init: bool = True) -> bool:
         """Whether all these molecules have a living bridge, as far as is known now.
@@ -206,7 +144,7 @@ class AggregatedSocketHub(HubLifecycle):
             Count only bridges that have all their drivers.
         """
         with self._held():
-            coupling = self._live()
+            coupling = self._running()
             if coupling is None:
                 return False
             coupling.loop.look()
@@ -248,7 +186,7 @@ class AggregatedSocketHub(HubLifecycle):
         """
         ids = tuple(init_payloads)
         with self._held():
-            coupling = self._live()
+            coupling = self._running()
             if coupling is None:
                 return False
             self._groups.remember(init_payloads)
@@ -294,7 +232,7 @@ class AggregatedSocketHub(HubLifecycle):
         """
         deadline = self._deadline(timeout)
         with self._held():
-            coupling = self._turn(deadline)
+            coupling = self._take_turn(deadline)
             if coupling is None:
                 return {}
             try:
@@ -353,7 +291,7 @@ class AggregatedSocketHub(HubLifecycle):
         """
         deadline = self._deadline(timeout)
         with self._held():
-            coupling = self._turn(deadline)
+            coupling = self._take_turn(deadline)
             if coupling is None:
                 self._check_running()
                 raise StepTimeout({}, [])  # another thread's step takes all the time
@@ -365,90 +303,14 @@ class AggregatedSocketHub(HubLifecycle):
                     self._freeze(coupling, self._lineup, block, once=False)
                 elif barrier.ids != self._lineup or barrier.fields != block:
                     raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
-                coupling.loop.look()
                 shares = barrier.shares
-                while (answers := coupling.attempt(deadline)) is None:
-                    if not coupling.bind(coupling.open_groups(), deadline) or time.monotonic() >= deadline:
-                        if coupling.stopping:
-                            raise HubStopped("the hub was stopped during the step")
-                        now, groups = time.monotonic(), coupling.open_groups()
-                        without = [one for group in groups if not group.serves for one in group.payloads]
-                        raise StepTimeout(barrier.late(now), without)
-                    coupling.loop.look()
+                answers = coupling.complete(deadline)
                 coupling.exchange.paused = any(self._groups.groups[one].link is None for one in shares)
             finally:
                 coupling.loop.give_turn()
         if self._on_step is not None:
             self._tell_steps()
         return join_amplitudes(len(self._lineup), shares, answers)
-
-    def status(self) -> HubStatus:
-        """Return who is bound, who waits, who is late and what went wrong last.
-
-        Peers are bridges; a molecule's peer is the bridge of its group.
-        """
-        with self._held():
-            coupling = self._coupling
-            if coupling is None:
-                expected = sorted(self._roster.expected)
-                return HubStatus(None, {}, expected, [], {}, False, 0, 0, None, ReplyTimes())
-            if not coupling.stopping:
-                coupling.loop.look()
-            return self._snapshots.take(time.monotonic())
-
-    def init_remote_bridges(
-        self,
-        molecules: Iterable[HasInitPayload | dict[str, Any]] | HasInitPayload,
-        *,
-        molecules_per_bridge: int,
-        unix_prefix: str = "bridge_",
-        save_file: str | os.PathLike[str] = "aggregation.json",
-    ) -> list[RemoteBridgeSpec]:
-        """Divide molecules among bridges on other nodes and write the manifest for these.
-
-        The k-th node then runs ``python -m mxl_sockets bridge --manifest FILE
-        --index k``. It has to reach this hub: open it with ``host=""``, or with
-        an address of the network.
-
-        Parameters
-        ----------
-        molecules : iterable, or one molecule
-            Objects with an ``init_payload``, or INIT parameters themselves;
-            their ``"aggregate_group"`` is set.
-        molecules_per_bridge : int
-            Most molecules of one bridge.
-        unix_prefix : str
-            What the names of groups and UNIX sockets start with.
-        save_file : path
-            Rank 0 alone writes it, and a reader sees the whole file or none.
-
-        Returns
-        -------
-        list of RemoteBridgeSpec
-
-        Raises
-        ------
-        OSError
-            The file cannot be written.
-        ValueError
-            There are no molecules, or `molecules_per_bridge` is not positive.
-        HubStopped
-            The hub is stopped, so that no bridge could find it.
-        """
-        given = molecules if isinstance(molecules, Iterable) else [molecules]
-        specs = divide_molecules(given, molecules_per_bridge, unix_prefix)
-        if not mpi.am_master():
-            return specs
-        self._check_running()
-        address = self._address
-        host, port = address if isinstance(address, tuple) else ("", 0)
-        if host in ("0.0.0.0", "::"):  # noqa: S104 - all interfaces: others need one of them
-            host = outward_address()
-        manifest = BridgeManifest(
-            host, port, self.timeout, self.latency, unix_prefix, molecules_per_bridge, specs
-        )
-        write_manifest(manifest, save_file)
-        return specs
 
     def _freeze(self, coupling: GroupCoupling, ids: tuple[int, ...], fields: bytes, *, once: bool) -> None:
         """Begin a step; `once` for frames in which equal fields are sent once."""
@@ -462,12 +324,3 @@ class AggregatedSocketHub(HubLifecycle):
             else:
                 share.fill(block)
         coupling.barrier.freeze(ids, fields, shares)
-
-    def _live(self) -> GroupCoupling | None:
-        """Return the coupling; None on a rank without a hub and once stopped. The lock is held."""
-        coupling = self._coupling
-        return None if coupling is None or coupling.stopping else coupling
-
-    def _turn(self, deadline: float) -> GroupCoupling | None:
-        """Return the coupling for a step of this thread; None if that is not possible in time."""
-        return None if self._take_turn(deadline) is None else self._coupling

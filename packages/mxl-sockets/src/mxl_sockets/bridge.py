@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import socket
-import threading
 import time
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets._bridge_drivers import NodeHub, Restart
 from mxl_sockets._bridge_protocol import BridgeProtocol, Work
 from mxl_sockets._bridge_upstream import Upstream
-from mxl_sockets._connect import Backoff, connect, parse_target
+from mxl_sockets._connect import parse_target
 from mxl_sockets._driver_protocol import End
-from mxl_sockets._stop import StopSignal
-from mxl_sockets.errors import ForeignProcessError, HubProtocolError
+from mxl_sockets._hub_client import HubClient
+from mxl_sockets.errors import HubProtocolError
 from wireframe import FrameError, TruncatedFrame, aggregate
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
-    from typing import Self
 
     from mxl_sockets._listen import Address
+    from mxl_sockets._stop import StopSignal
     from mxl_sockets.status import HubStatus
 
 __all__ = ["Bridge", "BridgeSummary"]
@@ -43,9 +39,6 @@ GRACE_S: Final = 1.0
 #: Seconds after which a connection counts although the hub has said nothing on
 #: it: it had no use for this group yet.
 HELD_S: Final = 5.0
-
-#: Bridges that may hold a connection, for `_close_in_child`.
-_live: weakref.WeakSet[Bridge] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +60,7 @@ class BridgeSummary:
     connections: int
 
 
-class Bridge:
+class Bridge(HubClient):
     """Stands for a group of molecules: one connection to the hub, an ordinary hub for their drivers.
 
     Parameters
@@ -143,24 +136,16 @@ class Bridge:
             raise ValueError(f"restart is 'init' or 'reconnect', not {restart!r}")
         self.group_id = group_id
         self._protocol = BridgeProtocol(group_id)
-        self._target = parse_target(address)
+        super().__init__(
+            f"the bridge of group {group_id!r}",
+            parse_target(address),
+            connect_timeout,
+            reconnect,
+            reconnect_timeout,
+        )
         self._resume = resume
         self._restart: Restart = restart
-        self._connect_timeout = connect_timeout
-        self._reconnect = reconnect
-        self._reconnect_timeout = reconnect_timeout
-        self._process = os.getpid()
-        self._running = threading.Lock()
-        self._stopped = False
-        self._stop_signal: StopSignal | None = None
-        self._socket: socket.socket | None = None
-        self._connections = 0
         self._drivers = NodeHub(host, port, unix, allow=allow, max_extra=max_extra)
-
-    @property
-    def hub(self) -> str:
-        """Where the hub is expected, for a person."""
-        return str(self._target)
 
     @property
     def local_address(self) -> Address | None:
@@ -195,100 +180,30 @@ class Bridge:
         ForeignProcessError
             This is a forked child.
         """
-        self._check_process()
-        if not self._running.acquire(blocking=False):
-            raise RuntimeError(f"the bridge of group {self.group_id!r} is running already")
-        if self.local_address is None:
-            self._running.release()
-            raise RuntimeError(f"the bridge of group {self.group_id!r} has ended; make another one")
-        try:
-            with contextlib.closing(StopSignal()) as stop:
-                self._stop_signal = stop
-                _live.add(self)
-                reason = self._run(stop)
-        finally:
-            _live.discard(self)
-            self._stop_signal = None
-            self._drivers.stop()
-            self._running.release()
+        reason = self._serve()
         summary = BridgeSummary(reason, self.steps, self._connections)
         _log.info("bridge of group %r ended (%s) after %d steps", self.group_id, reason.value, summary.steps)
         return summary
 
-    def stop(self) -> None:
-        """End `run`, for good, and with it the drivers; any thread and any signal handler may call it."""
-        self._stopped = True
-        # No lock here: a handler may interrupt the very thread that holds it.
-        signal, sock = self._stop_signal, self._socket
-        if signal is not None:
-            signal.set()
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)  # ends the wait for the hub
+    def _check_ready(self) -> None:
+        if self.local_address is None:
+            raise RuntimeError(f"the bridge of group {self.group_id!r} has ended; make another one")
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Stop, and wait at most `timeout` seconds for `run` to return in its thread."""
-        self.stop()
-        if self._running.acquire(timeout=timeout):
-            try:
-                self._drivers.stop()
-            finally:
-                self._running.release()
+    def _end(self) -> None:
+        self._drivers.stop()
 
-    def __enter__(self) -> Self:
-        return self
+    def _converse(self, sock: socket.socket, stop: StopSignal) -> tuple[End, bool]:
+        """Serve one connection; return why it ended and whether the hub had a use for this group."""
+        began = time.monotonic()
+        with Upstream(sock, stop) as upstream:
+            reason = self._end_of(upstream)
+        return reason, upstream.messages > 0 or time.monotonic() - began >= HELD_S
 
-    def __exit__(self, *_: object) -> None:
-        if os.getpid() == self._process:
-            self.close()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise ForeignProcessError(
-                f"this Bridge belongs to process {self._process}, not to its child {os.getpid()}"
-            )
-
-    def _run(self, stop: StopSignal) -> End:
-        backoff = Backoff()
-        deadline = time.monotonic() + self._connect_timeout
-        met = False  # whether any hub had a use for us yet
-        while not self._stopped:
-            try:
-                sock = connect(self._target, deadline=deadline, stop=stop, backoff=backoff)
-            except TimeoutError as error:
-                if not met:
-                    raise
-                _log.warning("%s", error)
-                return End.LOST
-            if sock is None:
-                break
-            self._connections += 1
-            began = time.monotonic()
-            with Upstream(sock, stop) as upstream:
-                self._socket = sock
-                try:
-                    reason = self._serve(upstream)
-                finally:
-                    self._socket = None
-            if reason is not End.LOST:
-                return reason
-            if upstream.messages or time.monotonic() - began >= HELD_S:
-                met = True
-                backoff.reset()
-                deadline = time.monotonic() + self._reconnect_timeout
-            if met and not self._reconnect:
-                return End.LOST
-            remaining = deadline - time.monotonic()
-            if remaining <= 0 and not met:
-                raise TimeoutError(f"hub {self.hub} closed every connection without a word")
-            stop.wait(min(backoff.next_s(), max(0.0, remaining)))
-        return End.STOPPED
-
-    def _serve(self, upstream: Upstream) -> End:
-        """Serve one connection; return why it ended."""
+    def _end_of(self, upstream: Upstream) -> End:
+        """Talk to the hub; return why that ended."""
         _log.info("group %r: connected to hub %s", self.group_id, self.hub)
         try:
-            return self._converse(upstream)
+            return self._talk(upstream)
         except (EOFError, TruncatedFrame) as error:
             if not self._stopped:
                 _log.warning("group %r: lost hub %s: %s", self.group_id, self.hub, error)
@@ -299,7 +214,7 @@ class Bridge:
             _log.warning("group %r: lost hub %s: %s", self.group_id, self.hub, error)
         return End.STOPPED if self._stopped else End.LOST
 
-    def _converse(self, upstream: Upstream) -> End:
+    def _talk(self, upstream: Upstream) -> End:
         protocol = self._protocol
         upstream.send(protocol.begin())
         while not self._stopped:
@@ -331,20 +246,3 @@ class Bridge:
         elif work is Work.BIND and wanted is not None and drivers.bind(list(wanted.payloads), SLICE_S):
             return [protocol.bound()]
         return []
-
-    def _close_copies(self) -> None:
-        """Close a forked child's copies. They share the connection, so nothing is shut down or sent."""
-        for copy in (self._socket, self._stop_signal):
-            if copy is not None:
-                copy.close()
-
-
-def _close_in_child() -> None:
-    """Let go of the parent's connections, or its hub would not notice its death."""
-    for bridge in list(_live):
-        bridge._close_copies()
-    _live.clear()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(after_in_child=_close_in_child)

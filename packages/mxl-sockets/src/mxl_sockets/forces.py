@@ -78,7 +78,7 @@ class ForceField:
         keep. It returns a `ForceResult`, or a tuple ``(energy, forces)``,
         ``(energy, forces, virial)`` or ``(energy, forces, virial, extra)``.
     nat : int, optional
-        The only number of atoms that is accepted; any by default.
+        The only number of atoms that is accepted; any up to 2**20 by default.
     initialize : callable, optional
         ``initialize(bead, parameters)`` is called for every INIT, with a
         `mxl_sockets.Parameters`; its ``text`` is what i-PI calls parameters.

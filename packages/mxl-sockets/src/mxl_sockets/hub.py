@@ -109,32 +109,6 @@ class SocketHub(ForceCalls):
     False
     """
 
-    @property
-    def expected(self) -> set[int]:
-        """Registered molecule ids."""
-        return set(self._roster.expected)
-
-    @property
-    def paused(self) -> bool:
-        """Whether a driver was lost since the last successful `wait_until_bound`."""
-        return self._coupling is not None and self._coupling.exchange.paused
-
-    def register_molecule(self, molecule_id: int) -> None:
-        """Reserve a molecule id; its driver may come later.
-
-        Raises
-        ------
-        TypeError, ValueError
-            The id is not a 32-bit number, or is registered already.
-        """
-        with self._held():
-            self._roster.register(molecule_id)
-
-    def register_molecule_return_id(self) -> int:
-        """Reserve the smallest free molecule id and return it."""
-        with self._held():
-            return self._roster.register_next()
-
     def add_endpoint(
         self, molecule_id: int, *, host: str | None = None, port: int = 0, unixsocket: str | None = None
     ) -> Address | None:

@@ -14,7 +14,7 @@ import itertools
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from mxl_sockets._roster import state_in, checked_id
+from mxl_sockets._roster import checked_id, state_in
 from mxl_sockets.errors import FrozenStepError
 from mxl_sockets.mpi._blocks import Assignment
 from mxl_sockets.mpi._initial import ParameterTexts, encode_initial

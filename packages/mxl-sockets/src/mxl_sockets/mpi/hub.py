@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mxl_sockets._arrays import reals, fields_of_requests
+from mxl_sockets._arrays import fields_of_requests, reals
 from mxl_sockets.errors import HubStopped
 from mxl_sockets.mpi._activity import Activity
 from mxl_sockets.mpi._lifecycle import MPIHubLifecycle
