@@ -294,17 +294,28 @@ def test_exit_status_tells_the_worst_ending_of_the_chosen_acts(
     assert ("broke: nobody came" in shown.out) == ("broken" in chosen)
 
 
-def test_without_names_all_acts_are_played_in_order(command, programme, monkeypatch, capsys):
+def test_all_acts_are_played_in_order_on_demand(command, programme, monkeypatch, capsys):
     """The last line sums them up: passed of judged."""
     monkeypatch.setitem(command.__globals__, "ACTS", programme)
-    assert command([]) == 2
+    assert command(["all"]) == 2
     lines = capsys.readouterr().out.splitlines()[-5:]
     assert [line.split()[0] for line in lines] == ["good", "unjudged", "bad", "broken", "all"]
     assert "1 of 2 checks passed" in lines[-1]
+
+
+def test_without_names_the_first_act_is_played(command, programme, monkeypatch, capsys):
+    """And no other."""
+    monkeypatch.setitem(command.__globals__, "ACTS", programme)
+    assert command([]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == ["good: an act"]
+    assert shown.out.splitlines()[-1].startswith("good ")
 
 
 def test_an_act_that_does_not_exist_is_refused_by_name(command, capsys):
     """Nothing is played; status 2, as of every wrong argument."""
     with pytest.raises(SystemExit, match="2"):
         command(["cavity", "opera"])
-    assert "no act opera; there are cavity, readouts" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"no act opera; there are {', '.join(acts.ACTS)}" in error
+    assert "cavity" in acts.ACTS

@@ -3,7 +3,8 @@
     python tools/demo [ACT ...]
 
 Each act starts processes of its own, disturbs them, and tells what it found:
-live progress, tables, checks, a picture. Without names all acts are played.
+live progress, tables, checks, a picture. Without names the lab day is played,
+in which all packages work together; ``all`` plays every act.
 
 The exit status is 0 if all checks pass, 1 if one fails, 2 if an act broke.
 """
@@ -15,7 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from acts import ACTS, ActBroke, act
 from checks import checks_table
@@ -23,6 +24,9 @@ from interrupts import interrupt_on_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+#: Names all acts.
+ALL: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=(__doc__ or "").partition("\n")[0],
         epilog="exit status: 0 all checks pass, 1 one fails, 2 an act broke",
     )
-    parser.add_argument("acts", nargs="*", metavar="ACT", help=f"of {', '.join(ACTS)}; default all")
+    parser.add_argument(
+        "acts", nargs="*", metavar="ACT", help=f"of {', '.join(ACTS)}, or {ALL}; default {next(iter(ACTS))}"
+    )
     parser.add_argument("--quick", action="store_true", help="shorter acts")
     parser.add_argument(
         "--output",
@@ -74,18 +80,18 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ACTS:
         act(name).add_arguments(parser.add_argument_group(f"act {name}", act(name).TITLE))
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.acts if name not in ACTS]
+    unknown = [name for name in options.acts if name not in (*ACTS, ALL)]
     if unknown:
-        parser.error(f"no act {', '.join(unknown)}; there are {', '.join(ACTS)}")
-    options.acts = options.acts or list(ACTS)
+        parser.error(f"no act {', '.join(unknown)}; there are {', '.join(ACTS)}, and {ALL}")
+    options.acts = list(ACTS) if ALL in options.acts else options.acts or [next(iter(ACTS))]
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play the acts; return the exit status."""
-    options = parse_arguments(arguments)
-    interrupt_on_sigterm()
     try:
+        interrupt_on_sigterm()
+        options = parse_arguments(arguments)  # which imports all acts
         endings = [_play(name, options) for name in options.acts]
     except KeyboardInterrupt:
         print("interrupted; all processes ended", file=sys.stderr)

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from checks import Check
 
-#: Name on the command line and module of each act, in the order of the programme.
+#: Name on the command line and module of each act, in the order of the programme. The first one is played
+#: when none is named.
 ACTS: Final = {
+    "labday": "labday.act",
     "cavity": "cavity.act",
     "readouts": "readouts.act",
     "rigs": "rigs.act",

@@ -18,7 +18,7 @@ DRAW_INTERVAL_S: Final = 0.1
 
 
 #: Packages whose warnings are shown.
-PACKAGES: Final = ("mxl_sockets", "udp_multicast", "echo_rig")
+PACKAGES: Final = ("mxl_sockets", "udp_multicast", "echo_rig", "group_ports", "wireframe")
 
 
 class PackageLog(logging.Handler):

@@ -45,32 +45,27 @@ def physics_checks(analysis: Analysis, highest_excitation: float) -> list[Check]
     ]
 
 
-def identity_checks(reference: Run, undisturbed: list[Run], disturbed: Run) -> list[Check]:
-    """Equal bits over every transport, and in spite of killed drivers."""
+def identity_checks(reference: Run, undisturbed: list[Run], disturbed: list[Run]) -> list[Check]:
+    """Equal bits over every transport, and in spite of killed processes.
+
+    Sockets are held against molecules in one process, bridges and MPI against
+    sockets, if these were run.
+    """
     name = f"N = {reference.molecules}"
     values = f"{len(reference.trajectory.velocity) - 1} steps compared bit for bit"
-    checks = [
-        Check(
-            f"{name}: trajectory over {run.transport} is that of molecules in one process",
-            values,
-            run.same_bits_as(reference),
-        )
-        for run in undisturbed
-    ]
-    checks.append(
-        Check(
-            f"{name}: trajectory with killed drivers over {disturbed.transport} is the undisturbed one",
-            values,
-            disturbed.same_bits_as(undisturbed[0]),
-        )
-    )
-    checks.append(
-        Check(
-            f"{name}: drivers killed and replaced",
-            f"{disturbed.killed} of {disturbed.planned_kills}",
-            disturbed.killed == disturbed.planned_kills,
-        )
-    )
+    first = undisturbed[0]
+    checks = []
+    for run in undisturbed:
+        other = first if run.transport in ("bridges", "mpi") and first is not run else reference
+        whose = "of molecules in one process" if other is reference else f"over {other.transport}"
+        claim = f"{name}: trajectory over {run.transport} is that {whose}"
+        checks.append(Check(claim, values, run.same_bits_as(other)))
+    for run in disturbed:
+        claim = f"{name}: trajectory over {run.transport} with killed {run.victims} is the undisturbed one"
+        checks.append(Check(claim, values, run.same_bits_as(first)))
+        figure = f"{run.killed} of {run.planned_kills}"
+        claim = f"{name}: {run.victims} killed and replaced"
+        checks.append(Check(claim, figure, run.killed == run.planned_kills))
     return checks
 
 

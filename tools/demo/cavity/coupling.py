@@ -82,6 +82,9 @@ class HubCoupling:
         How many; their ids are ``0 ... molecules - 1``.
     time_step : float
         Told to the drivers as ``dt_au``, atomic units.
+    groups : sequence of str
+        Names of the groups behind bridges: molecules are divided among them in
+        contiguous blocks. Empty for a hub that knows no groups.
     recover : callable, optional
         Called while somebody is missing: replace dead drivers here. May raise.
     patience_s : float
@@ -99,6 +102,7 @@ class HubCoupling:
         molecules: int,
         time_step: float,
         *,
+        groups: Sequence[str] = (),
         recover: Callable[[], None] | None = None,
         patience_s: float = 5.0,
     ) -> None:
@@ -108,6 +112,8 @@ class HubCoupling:
         self._inits: dict[int, dict[str, Any]] = {
             molecule: {"dt_au": time_step} for molecule in range(molecules)
         }
+        for molecule, init in self._inits.items() if groups else ():
+            init["aggregate_group"] = group_of(molecule, molecules, groups)
         self.populations = Populations()
 
     def bind(self) -> None:
@@ -159,6 +165,11 @@ class HubCoupling:
             raise CouplingError(message)
         if self._recover is not None:
             self._recover()
+
+
+def group_of(molecule: int, molecules: int, groups: Sequence[str]) -> str:
+    """Return the group of a molecule: contiguous blocks, as equal as can be."""
+    return groups[molecule * len(groups) // molecules]
 
 
 def excited_population(extra: bytes) -> float:

@@ -29,7 +29,13 @@ class DriverError(ProcessError):
     """Drivers ended although nobody killed them; says what they wrote."""
 
 
-def drive_command(model: str, address: tuple[str, int] | str, parameters: Mapping[str, object]) -> list[str]:
+def drive_command(
+    model: str,
+    address: tuple[str, int] | str,
+    parameters: Mapping[str, object],
+    *,
+    reconnect_timeout_s: float = 0.0,
+) -> list[str]:
     """Command line of one driver process.
 
     Parameters
@@ -40,11 +46,13 @@ def drive_command(model: str, address: tuple[str, int] | str, parameters: Mappin
         Host and port of a hub, or the path of its UNIX socket.
     parameters : mapping
         Passed to the model.
+    reconnect_timeout_s : float
+        How long a driver that lost its hub looks for it. With 0 it ends, so
+        that even a demo that is killed leaves none.
     """
     place = ["--unix", address] if isinstance(address, str) else ["--address", f"{address[0]}:{address[1]}"]
     given = [part for name, value in parameters.items() for part in ("--param", f"{name}={value!r}")]
-    # No reconnecting: a driver that loses its hub ends, so that even a demo that is killed leaves none.
-    patience = ["--connect-timeout", str(CONNECT_TIMEOUT_S), "--reconnect-timeout", "0"]
+    patience = ["--connect-timeout", str(CONNECT_TIMEOUT_S), "--reconnect-timeout", str(reconnect_timeout_s)]
     return [sys.executable, "-m", "mxl_sockets", "drive", model, *place, *patience, *given]
 
 
@@ -57,6 +65,8 @@ class DriverProcesses(Processes):
     ----------
     directory : Path
         Where what the drivers write is kept; must exist.
+    name : str
+        What each is called in messages, before its number.
 
     Attributes
     ----------
@@ -64,12 +74,13 @@ class DriverProcesses(Processes):
         How many drivers were killed and noticed.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "driver") -> None:
         super().__init__(directory)
+        self._name = name
         self._doomed: set[int] = set()
         self.buried = 0
 
-    def start(self, command: Sequence[str], *, may_die: bool = False) -> None:
+    def start(self, command: Sequence[str], *, may_die: bool = False) -> subprocess.Popen[bytes]:
         """Start one driver. It connects by itself; nothing is waited for.
 
         Parameters
@@ -79,9 +90,10 @@ class DriverProcesses(Processes):
         may_die : bool
             The driver will kill itself, and that is no failure.
         """
-        process = self.launch(f"driver-{self.started}", command)
+        process = self.launch(f"{self._name}-{self.started}", command)
         if may_die:
             self._doomed.add(process.pid)
+        return process
 
     def pause(self, process: subprocess.Popen[bytes]) -> None:
         """Stop a driver without ending it (POSIX only): it will not answer."""

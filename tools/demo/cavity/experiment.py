@@ -35,7 +35,7 @@ class Run:
     molecules : int
         How many.
     transport : str
-        ``unix``, ``tcp`` or ``none`` (molecules in this process).
+        ``unix``, ``tcp``, ``bridges``, ``mpi`` or ``none`` (molecules in this process).
     trajectory : solver.Trajectory
         What the cavity did.
     populations : coupling.Populations
@@ -43,9 +43,11 @@ class Run:
     steps_per_second : float
         Without the time to start the drivers.
     killed : int
-        Drivers that were killed and replaced.
+        Processes that were killed and replaced.
     planned_kills : int
-        Drivers that were to be killed.
+        Processes that were to be killed.
+    victims : str
+        Which processes.
     """
 
     molecules: int
@@ -55,6 +57,15 @@ class Run:
     steps_per_second: float
     killed: int = 0
     planned_kills: int = 0
+    victims: str = "drivers"
+
+    @property
+    def name(self) -> str:
+        """What this run is called beside others of as many molecules."""
+        if not self.planned_kills:
+            return self.transport
+        over = "" if self.victims == self.transport else f"{self.transport}, "
+        return f"{over}{self.victims} killed"
 
     def same_bits_as(self, other: Run) -> bool:
         """Whether both runs gave the same trajectory and populations, bit for bit."""
@@ -98,11 +109,7 @@ def run_with_processes(
         The hub could not be bound.
     """
     planned = planned or []
-    model_parameters: dict[str, object] = {
-        "orientation": AXIS,
-        "omega": parameters.molecule_frequency,
-        "mu12": parameters.dipole,
-    }
+    model_parameters = parameters_of_model(parameters)
     with (
         tempfile.TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True) as folder,
         DriverProcesses(Path(folder)) as drivers,
@@ -129,33 +136,46 @@ def run_with_processes(
             start_driver(None)
         couple = HubCoupling(hub, molecules, parameters.time_step, recover=recover)
         couple.bind()
-        usual_patience_s = couple.patience_s
-        step = 0
+        trajectory, rate = ring(parameters, couple, nemesis, steps, after_step)
+        return Run(molecules, transport, trajectory, couple.populations, rate, drivers.buried, len(planned))
 
-        def disturbed_couple(field: float) -> list[float]:
-            nonlocal step
-            step += 1
-            nemesis.before_step(step)
-            couple.patience_s = nemesis.patience_s or usual_patience_s
-            return couple(field)
 
-        begin = time.perf_counter()
-        try:
-            trajectory = solver.run(
-                parameters, disturbed_couple if planned else couple, steps, after_step=after_step
-            )
-        finally:
-            nemesis.close()
-        duration = time.perf_counter() - begin
-        return Run(
-            molecules,
-            transport,
-            trajectory,
-            couple.populations,
-            steps / duration,
-            drivers.buried,
-            len(planned),
-        )
+def ring(
+    parameters: solver.Parameters,
+    couple: HubCoupling,
+    nemesis: kills.Nemesis,
+    steps: int,
+    after_step: Callable[[int], None] | None = None,
+) -> tuple[solver.Trajectory, float]:
+    """Let the cavity ring while the nemesis kills.
+
+    Returns
+    -------
+    trajectory : solver.Trajectory
+    rate : float
+        Steps per second.
+    """
+    usual_patience_s = couple.patience_s
+    step = 0
+
+    def disturbed_couple(field: float) -> list[float]:
+        nonlocal step
+        step += 1
+        nemesis.before_step(step)
+        couple.patience_s = nemesis.patience_s or usual_patience_s
+        return couple(field)
+
+    begin = time.perf_counter()
+    try:
+        trajectory = solver.run(parameters, disturbed_couple, steps, after_step=after_step)
+    finally:
+        nemesis.close()
+    return trajectory, steps / (time.perf_counter() - begin)
+
+
+def parameters_of_model(parameters: solver.Parameters) -> dict[str, object]:
+    """Return what a two-level model is made with."""
+    return {"orientation": AXIS, "omega": parameters.molecule_frequency, "mu12": parameters.dipole}
 
 
 def run_in_process(parameters: solver.Parameters, molecules: int, steps: int) -> Run:

@@ -59,9 +59,19 @@ class Kill:
     moment: Moment
 
 
-def plan(steps: int) -> list[Kill]:
-    """Return the deaths of a run of `steps` steps, in the order of their steps."""
+def plan(steps: int, *, mortal: bool = True) -> list[Kill]:
+    """Return the deaths of a run, in the order of their steps.
+
+    Parameters
+    ----------
+    steps : int
+        Of the run.
+    mortal : bool
+        Whether the victims can be made to die by themselves, ``COMMITTED``.
+    """
     moments = [Moment.IDLE, Moment.COMMITTED, Moment.UNANSWERED, Moment.ANY_TIME]
+    if not mortal:
+        moments.remove(Moment.COMMITTED)
     if not hasattr(signal, "SIGSTOP"):
         moments.remove(Moment.UNANSWERED)
     return [Kill(steps * 2 * (index + 1) // 9, moment) for index, moment in enumerate(moments)]

@@ -23,16 +23,16 @@ class Outcome:
     analysis : Analysis
         Of the first undisturbed run.
     undisturbed : list of Run
-        One per transport.
-    disturbed : Run
-        With killed drivers.
+        One per transport; those over sockets first.
+    disturbed : list of Run
+        With killed processes.
     checks : list of Check
         Everything that must hold.
     """
 
     analysis: Analysis
     undisturbed: list[Run]
-    disturbed: Run
+    disturbed: list[Run]
     checks: list[Check]
 
 
@@ -77,16 +77,16 @@ def energy_table(outcomes: Iterable[Outcome]) -> str:
 
 def speed_table(outcomes: Iterable[Outcome]) -> str:
     """Tell the steps per second of every run, and the deaths it survived."""
-    rows = ["Processes     run                        steps/s   drivers killed and replaced"]
+    rows = ["Processes     run                        steps/s   killed and replaced"]
     for outcome in outcomes:
         rows.extend(
             f"  N = {run.molecules:<6}  {run.transport:<24} {run.steps_per_second:9.0f}   0"
             for run in outcome.undisturbed
         )
-        run = outcome.disturbed
-        rows.append(
-            f"  N = {run.molecules:<6}  {run.transport + ', drivers killed':<24} {run.steps_per_second:9.0f}"
+        rows.extend(
+            f"  N = {run.molecules:<6}  {run.name:<24} {run.steps_per_second:9.0f}"
             f"   {run.killed} of {run.planned_kills}"
+            for run in outcome.disturbed
         )
     return "\n".join(rows)
 

@@ -28,12 +28,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from reporting import report as report_line
+from reporting import read_orders
+from reporting import timed_report as report
 
 from controllers.account import TIMES
 from group_ports import (
@@ -72,11 +72,6 @@ DRAIN_S: Final = 2.0
 TAKEN: Final = "taken"
 NO_LEADER: Final = "no leader"
 NOT_REACHED: Final = "not reached"
-
-
-def report(kind: str, **facts: Any) -> None:
-    """Report, with the time."""
-    report_line(kind, **{"seconds": time.monotonic(), **facts})
 
 
 class Controller:
@@ -253,7 +248,7 @@ class Controller:
 async def control(group: Group, pressure: float, gauge_s: float) -> None:
     """Be a controller until standard input is closed."""
     orders: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    threading.Thread(target=_read, args=(asyncio.get_running_loop(), orders), daemon=True).start()
+    threading.Thread(target=read_orders, args=(asyncio.get_running_loop(), orders), daemon=True).start()
     host, port = group.address
     report("listening", host=host, port=port, member_id=group.getGroupId().hex())
     async with asyncio.TaskGroup() as tasks:
@@ -262,16 +257,6 @@ async def control(group: Group, pressure: float, gauge_s: float) -> None:
         while (order := await orders.get()) is not None:
             controller.obey(order)
         await controller.leave()
-
-
-def _read(loop: asyncio.AbstractEventLoop, orders: asyncio.Queue[dict[str, Any] | None]) -> None:
-    """Read orders; not through sys.stdin, whose lock an ending interpreter would trip over."""
-    rest = b""
-    while chunk := os.read(0, 4096):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            loop.call_soon_threadsafe(orders.put_nowait, json.loads(line))
-    loop.call_soon_threadsafe(orders.put_nowait, None)
 
 
 def main() -> None:

@@ -16,13 +16,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from event_logs import read_log
 
 from readouts.account import HIT_TYPE, Monitor, Session
 from readouts.daq import READOUTS_PER_MAP
 from readouts.readout import MAP_SIZE
 from readouts.stage import GROUP, open_stage
-from wireframe import NEED_DATA
-from wireframe.eventlog import Decoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from progress import Progress
 
     from readouts.stage import Stage
-    from wireframe.eventlog import LogEvent
 
 #: Exposures; the late monitor comes in the second.
 EXPOSURES: Final = 4
@@ -89,7 +87,7 @@ def run(readouts_per_exposure: int, progress: Progress) -> Session:
         stage.await_end("record", RECORDER_PATIENCE_S)
         _replay(stage, viewer, maps, progress)
         wall_clock = time.time() - time.monotonic()
-        recorded = _read_log(stage.log)
+        recorded = read_log(stage.log)
         return Session(
             sent=_read_hits(stage.folder / "daq.hits"),
             exposures=daq.all("exposed"),
@@ -157,13 +155,3 @@ def _read_hits(file: Path) -> NDArray[np.void]:
 def _read_maps(file: Path) -> list[bytes]:
     data = file.read_bytes()
     return [data[start : start + MAP_SIZE] for start in range(0, len(data), MAP_SIZE)]
-
-
-def _read_log(file: Path) -> list[LogEvent]:
-    decoder = Decoder()
-    decoder.feed(file.read_bytes())
-    decoder.feed_eof()
-    events = []
-    while (event := decoder.next_event()) is not NEED_DATA:
-        events.append(event)
-    return events

@@ -1,0 +1,1 @@
+"""An act of the demo: a day at a laboratory, in which all five packages work together."""
