@@ -1,9 +1,10 @@
-"""Paths of the tree and its freshly built packages."""
+"""Paths of the tree, its tools as modules, and a toy tree with packages that could be released."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,53 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The tools import each other by name; last on the path, so that they hide nothing.
+sys.path.append(str(ROOT / "tools"))
+
+PROJECT = """
+[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+description = "A toy"
+readme = "README.md"
+requires-python = ">=3.11"
+license = "BSD-3-Clause"
+license-files = ["LICENSE"]
+dynamic = ["version"]
+dependencies = [{dependencies}]
+
+[project.scripts]
+{name} = "{module}.__main__:main"
+
+[tool.hatch.version]
+path = "src/{module}/_version.py"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/{module}"]
+
+[tool.hatch.build.targets.sdist]
+include = ["/src", "/tests", "/CHANGELOG.md", "/LICENSE", "/README.md"]
+"""
+COMMAND = '''
+import argparse
+
+from {module} import __version__
+
+
+def main():
+    """Show version or help."""
+    parser = argparse.ArgumentParser(prog="{name}")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
+'''
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,28 +79,88 @@ def root() -> Path:
     return ROOT
 
 
-def load_tool(name: str) -> ModuleType:
-    """Import ``tools/<name>.py``, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def release_tool() -> ModuleType:
     """``tools/release.py`` as a module."""
-    return load_tool("release")
+    return importlib.import_module("release")
 
 
 @pytest.fixture(scope="session")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with wheel and sdist of every package, built from this tree."""
-    target = tmp_path_factory.mktemp("distributions")
-    wheels = load_tool("wheels")
-    for package in wheels.package_directories():
-        wheels.build(package, target)
-    return target
+def wheels_tool() -> ModuleType:
+    """``tools/wheels.py`` as a module."""
+    return importlib.import_module("wheels")
+
+
+class ToyTree:
+    """A tree in git: bench-rig 1.2.0, which could be released, and base-frame 1.0.0, on which it is built."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        (root / "LICENSE").write_text("Do what you like.\n")
+        self._add("base-frame", "1.0.0", "", ">>> import base_frame\n>>> base_frame.double(2)\n4\n")
+        self.write("base-frame", "src/base_frame/double.py", "def double(number):\n    return 2 * number\n")
+        self.append("base-frame", "src/base_frame/__init__.py", "from base_frame.double import double\n")
+        example = ">>> import bench_rig\n>>> bench_rig.quadruple(2)\n8\n"
+        self._add("bench-rig", "1.2.0", '"base-frame>=1,<2"', example)
+        text = (
+            "from base_frame import double\n\n\ndef quadruple(number):\n    return double(double(number))\n"
+        )
+        self.append("bench-rig", "src/bench_rig/__init__.py", text)
+        self.git("init", "--quiet")
+
+    def _add(self, name: str, version: str, dependencies: str, readme: str) -> None:
+        module = name.replace("-", "_")
+        names = {"name": name, "module": module, "dependencies": dependencies}
+        files = {
+            "pyproject.toml": PROJECT.format(**names),
+            "README.md": f"# {name}\n\n{readme}",
+            "CHANGELOG.md": f"# Changelog\n\n## [{version}] - 2026-11-21\n\n- A change.\n",
+            "LICENSE": (self.root / "LICENSE").read_text(),
+            f"src/{module}/__init__.py": f"from {module}._version import __version__\n",
+            f"src/{module}/__main__.py": COMMAND.format(**names),
+            f"src/{module}/_version.py": f'__version__ = "{version}"\n',
+            f"src/{module}/py.typed": "",
+            "tests/test_import.py": f"import {module}\n",
+        }
+        for file, text in files.items():
+            self.write(name, file, text)
+
+    def package(self, name: str) -> Path:
+        """The directory of a package."""
+        return self.root / "packages" / name
+
+    def write(self, name: str, file: str, text: str) -> None:
+        """Write a file of a package."""
+        path = self.package(name) / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def append(self, name: str, file: str, text: str) -> None:
+        """Write at the end of a file of a package."""
+        self.write(name, file, (self.package(name) / file).read_text() + text)
+
+    def replace(self, name: str, file: str, old: str, new: str) -> None:
+        """Replace the one place of a text in a file of a package."""
+        text = (self.package(name) / file).read_text()
+        assert text.count(old) == 1
+        self.write(name, file, text.replace(old, new))
+
+    def git(self, *arguments: str) -> None:
+        """Run git in the tree, untouched by the settings of who runs it."""
+        settings = {"user.name": "Toy", "user.email": "toy@example.org", "commit.gpgSign": "false"}
+        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+        subprocess.run(["git", *options, *arguments], cwd=self.root, check=True, capture_output=True)
+
+    def tag(self, *tags: str) -> None:
+        """Commit the tree as it is, and name the commit."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", tags[0])
+        for tag in tags:
+            self.git("tag", "--no-sign", tag)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> ToyTree:
+    """A tree of two packages of which nothing is wrong."""
+    return ToyTree(tmp_path / "toy")

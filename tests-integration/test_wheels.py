@@ -1,126 +1,199 @@
-"""Built wheels and sdists: complete, and usable alone with what they declare."""
+"""``tools/wheels.py``: what a wheel and a sdist must hold, and what each fault is called."""
 
 from __future__ import annotations
 
-import email
-import json
-import re
+import importlib
 import subprocess
 import sys
-import tarfile
-import tomllib
 import zipfile
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PROJECTS = {
-    project["name"]: project
-    for file in sorted((ROOT / "packages").glob("*/pyproject.toml"))
-    for project in [tomllib.loads(file.read_text(encoding="utf-8"))["project"]]
+if TYPE_CHECKING:
+    from conftest import ToyTree
+
+# Wheels are built and installed, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
+
+def look(tool: ModuleType, toy: ToyTree, scratch: Path) -> tuple[str, str]:
+    """Build base-frame and look into its wheel and its sdist."""
+    package = toy.package("base-frame")
+    tool.build(package, scratch)
+    wheel, sdist = tool.wheel_of("base-frame", scratch), tool.sdist_of("base-frame", scratch)
+    (scratch / "sdist").mkdir()
+    return tool.check_wheel(wheel, package), tool.check_sdist(sdist, package, wheel, scratch / "sdist")
+
+
+def test_what_is_found_is_told(wheels_tool: ModuleType, toy: ToyTree, tmp_path: Path) -> None:
+    """Nothing is wrong, and the line says how much was looked at."""
+    assert look(wheels_tool, toy, tmp_path) == (
+        "10 files: the sources, py.typed, LICENSE, no tests, nothing else",
+        "11 files: the sources, 1 test files, the texts; builds the same wheel",
+    )
+
+
+WHEEL = '[tool.hatch.build.targets.wheel]\npackages = ["src/base_frame"]'
+SDIST = '"/README.md"]'
+# File of base-frame, its old text (None: a new file) and new text, and what is said of it.
+PLANTED = {
+    "a note in the wheel": (
+        "src/base_frame/notes.txt",
+        None,
+        "-",
+        "does not belong into it: base_frame/notes.txt",
+    ),
+    "tests beside the module": (
+        "pyproject.toml",
+        WHEEL,
+        WHEEL.replace('["src/base_frame"]', '["src/base_frame", "tests"]'),
+        "does not belong into it: tests/conftest.py, tests/test_import.py",
+    ),
+    "tests in the module": (
+        "src/base_frame/test_double.py",
+        None,
+        "-",
+        "the wheel holds tests: base_frame/test_double.py",
+    ),
+    "a module left out": (
+        "pyproject.toml",
+        WHEEL,
+        WHEEL + '\nexclude = ["double.py"]',
+        "the wheel lacks base_frame/double.py",
+    ),
+    "another licence": ("LICENSE", "Do what", "Do not what", "is not the LICENSE of the tree"),
+    "no licence": ("pyproject.toml", '["LICENSE"]', "[]", "dist-info/licenses/LICENSE"),
+    "a file beside the sources": (
+        "pyproject.toml",
+        SDIST,
+        '"/README.md", "/notes.txt"]',
+        "does not belong into it: notes",
+    ),
+    "a cache in the tests": (
+        "tests/.cache/left.txt",
+        None,
+        "-",
+        "the sdist holds what does not belong into it: tests/.cache/left.txt",
+    ),
+    "a changelog left out": ("pyproject.toml", '"/CHANGELOG.md", ', "", "the sdist lacks CHANGELOG.md"),
+    "tests without a test": (
+        "pyproject.toml",
+        SDIST,
+        '"/README.md"]\nexclude = ["test_*.py"]',
+        "the sdist has no test_",
+    ),
+    "a module left out of the sdist": (
+        "pyproject.toml",
+        SDIST,
+        '"/README.md"]\nexclude = ["double.py"]',
+        "the sdist lacks src/base_frame/double.py",
+    ),
 }
 
-# Run inside the new environment: versions, and everything that is installed there.
-REPORT = """
-import importlib, importlib.metadata, json, sys
-module = importlib.import_module(sys.argv[1])
-print(json.dumps({
-    "version": module.__version__,
-    "file": module.__file__,
-    "installed": sorted(each.metadata["Name"] for each in importlib.metadata.distributions()),
-}))
-"""
 
-every_package = pytest.mark.parametrize("name", PROJECTS)
-
-
-def module_of(name: str) -> str:
-    """The import name, which is also the stem of wheel and sdist."""
-    return name.replace("-", "_")
-
-
-def version_of(name: str) -> str:
-    """The version the source says."""
-    file = ROOT / "packages" / name / "src" / module_of(name) / "_version.py"
-    return file.read_text(encoding="utf-8").split('"')[1]
-
-
-def wheel_of(name: str, directory: Path) -> Path:
-    """The one wheel of a package."""
-    (wheel,) = directory.glob(f"{module_of(name)}-*.whl")
-    return wheel
-
-
-def members_of(wheel: Path) -> dict[str, bytes]:
-    """All files of a wheel."""
-    with zipfile.ZipFile(wheel) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-@every_package
-def test_wheel_carries_version_readme_licence_and_type_marker(name: str, distributions: Path) -> None:
-    """Whoever has only the wheel has everything a user needs, and nothing but the package."""
-    module, version = module_of(name), version_of(name)
-    members = members_of(wheel_of(name, distributions))
-    info = f"{module}-{version}.dist-info"
-    assert {member.partition("/")[0] for member in members} == {module, info}
-    assert f"{module}/py.typed" in members
-    licence = (ROOT / "LICENSE").read_bytes()
-    assert members[f"{info}/licenses/LICENSE"] == licence
-    metadata = email.message_from_bytes(members[f"{info}/METADATA"])
-    readme = (ROOT / "packages" / name / "README.md").read_text(encoding="utf-8")
-    assert (metadata["Name"], metadata["Version"]) == (name, version)
-    assert metadata["License-Expression"] == "BSD-3-Clause"
-    assert metadata["Description-Content-Type"] == "text/markdown"
-    assert readme.strip() in members[f"{info}/METADATA"].decode("utf-8").replace("\r\n", "\n")
-
-
-@every_package
-def test_sdist_carries_tests_and_builds_the_same_wheel(
-    name: str, distributions: Path, tmp_path: Path
+@pytest.mark.parametrize(("file", "old", "new", "complaint"), PLANTED.values(), ids=PLANTED)
+def test_a_planted_fault_is_named(
+    wheels_tool: ModuleType,
+    toy: ToyTree,
+    tmp_path: Path,
+    file: str,
+    old: str | None,
+    new: str,
+    complaint: str,
 ) -> None:
-    """A distributor can build and test from the sdist alone, and gets the bytes we ship."""
-    stem = f"{module_of(name)}-{version_of(name)}"
-    with tarfile.open(distributions / f"{stem}.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    source = tmp_path / stem
-    for needed in ("README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", "pyproject.toml", "tests"):
-        assert (source / needed).exists(), needed
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
-    subprocess.run(build, cwd=source, check=True, capture_output=True)
-    assert members_of(wheel_of(name, tmp_path / "dist")) == members_of(wheel_of(name, distributions))
+    """Too much or too little in either file is refused, and the sentence says which."""
+    toy.write("base-frame", "notes.txt", "Not for others.\n")
+    toy.write("base-frame", "tests/conftest.py", "")
+    if old is None:
+        toy.write("base-frame", file, new)
+    else:
+        toy.replace("base-frame", file, old, new)
+    with pytest.raises(wheels_tool.DistributionError) as caught:
+        look(wheels_tool, toy, tmp_path)
+    assert complaint in str(caught.value)
 
 
-@pytest.mark.timeout(300)
-@every_package
-def test_wheel_works_alone_with_only_what_it_declares(name: str, distributions: Path, tmp_path: Path) -> None:
-    """In a bare environment the package imports and shows its version; nothing undeclared came with it."""
-    home = tmp_path / "bare"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    declared = {
-        re.sub(r"[-_.]+", "-", match[0]).lower()
-        for text in PROJECTS[name].get("dependencies", [])
-        if (match := re.match(r"[A-Za-z0-9._-]+", text))
-    }
-    # Ours by path, so that only third parties are looked up by name.
-    wheels = {str(wheel_of(each, distributions)) for each in PROJECTS if each == name or each in declared}
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "--disable-pip-version-check",
-        "install",
-        "--quiet",
-    ]
-    subprocess.run([*pip, *sorted(wheels)], check=True)
-    done = subprocess.run(
-        [str(python), "-I", "-c", REPORT, module_of(name)], check=True, capture_output=True, text=True
+def test_a_sdist_that_builds_another_wheel_is_refused(
+    wheels_tool: ModuleType, toy: ToyTree, tmp_path: Path
+) -> None:
+    """One byte is enough."""
+    package = toy.package("base-frame")
+    wheels_tool.build(package, tmp_path)
+    wheel, sdist = wheels_tool.wheel_of("base-frame", tmp_path), wheels_tool.sdist_of("base-frame", tmp_path)
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("base_frame/more.py", " ")
+    (tmp_path / "sdist").mkdir()
+    with pytest.raises(wheels_tool.DistributionError, match="is not the wheel built from the tree"):
+        wheels_tool.check_sdist(sdist, package, wheel, tmp_path / "sdist")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("Version: 1.0.0", "Version: one", "the metadata are not valid: 'one' is invalid for 'version'"),
+        ("Version: 1.0.0", "Version: 1.0.1", "the version in the metadata is '1.0.1', not '1.0.0'"),
+        ("Name: base-frame", "Name: base", "the name in the metadata is 'base', not 'base-frame'"),
+        ("text/markdown", "text/plain", "the type of the description in the metadata is 'text/plain'"),
+        ("BSD-3-Clause", "MIT", "the licence in the metadata is 'MIT', not 'BSD-3-Clause'"),
+        ("# base-frame", "# Another", "the description in the metadata is not that of README.md"),
+    ],
+)
+def test_wrong_metadata_are_named(
+    wheels_tool: ModuleType, toy: ToyTree, tmp_path: Path, old: str, new: str, complaint: str
+) -> None:
+    """What the index would show or refuse is compared with what the tree says."""
+    steps = importlib.import_module("release_steps")
+    package = toy.package("base-frame")
+    wheels_tool.build(package, tmp_path, kinds=["wheel"])
+    members = wheels_tool.members_of(wheels_tool.wheel_of("base-frame", tmp_path))
+    (name,) = (name for name in members if name.endswith("METADATA"))
+    text = members[name].decode()
+    assert text.count(old) == 1
+    with zipfile.ZipFile(tmp_path / "wrong.whl", "w") as archive:
+        archive.writestr(name, text.replace(old, new))
+    project = {"name": "base-frame", "license": "BSD-3-Clause", "description": "A toy"}
+    readme = (package / "README.md").read_text()
+    with pytest.raises(wheels_tool.DistributionError) as caught:
+        steps.check_metadata(tmp_path / "wrong.whl", project, "1.0.0", readme)
+    assert complaint in str(caught.value)
+
+
+def test_what_came_with_a_package_must_be_declared(
+    wheels_tool: ModuleType, toy: ToyTree, tmp_path: Path
+) -> None:
+    """Also a dependency of a dependency, which the package might use by accident."""
+    bare = importlib.import_module("bare_environment").BareEnvironment(tmp_path)
+    for name in ("base-frame", "bench-rig"):
+        wheels_tool.build(toy.package(name), tmp_path, kinds=["wheel"])
+    bare.install(list(tmp_path.glob("*.whl")))
+    with pytest.raises(wheels_tool.DistributionError) as caught:
+        bare.check_import("bench-rig", "1.2.0", set())
+    assert str(caught.value) == "installed are base-frame, bench-rig; declared are bench-rig"
+
+
+def test_the_command_line_builds_all_and_removes_old_ones(root: Path, tmp_path: Path) -> None:
+    """What lies in the directory afterwards is this tree and nothing older."""
+    (tmp_path / "wireframe-0.0.1-py3-none-any.whl").write_bytes(b"old")
+    command = [sys.executable, str(root / "tools" / "wheels.py"), "build", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    packages = sorted(
+        file.parent.name.replace("-", "_") for file in (root / "packages").glob("*/pyproject.toml")
     )
-    report = json.loads(done.stdout)
-    assert report["version"] == version_of(name)
-    assert Path(report["file"]).is_relative_to(home)
-    assert set(report["installed"]) == {name} | declared
+    for pattern in ("*.whl", "*.tar.gz"):
+        assert sorted(file.name.split("-")[0] for file in tmp_path.glob(pattern)) == packages
+    assert not (tmp_path / "wireframe-0.0.1-py3-none-any.whl").exists()
+
+
+def test_a_command_that_takes_too_long_or_fails_says_so(
+    wheels_tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence with the last line of what it wrote; everything it wrote is kept."""
+    with pytest.raises(wheels_tool.CommandFailed, match=r"ended with 3 and said: no such thing$") as caught:
+        wheels_tool.run([sys.executable, "-c", "import sys; print('first\\nno such thing'); sys.exit(3)"])
+    assert caught.value.output == "first\nno such thing\n"
+    monkeypatch.setattr(wheels_tool, "TIMEOUT_S", 0.2)
+    with pytest.raises(wheels_tool.CommandFailed, match="took longer than 0 s and said: nothing"):
+        wheels_tool.run([sys.executable, "-c", "import time; time.sleep(60)"])

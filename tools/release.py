@@ -1,18 +1,30 @@
-"""Check a release tag: ``wireframe-v1.2.0`` must equal ``_version.py`` and the newest changelog heading.
+"""Check a release: ``tag TAG`` before, ``check`` at any time, without publishing.
 
-``python tools/release.py TAG`` prints ``package=``, ``directory=`` and ``version=`` lines for the release
-workflow, or says what does not fit and exits with 1.
+``python tools/release.py tag wireframe-v1.2.0`` compares the tag with ``_version.py`` and the newest heading
+of the changelog, and prints ``package=``, ``directory=`` and ``version=`` lines for the release workflow.
+
+``python tools/release.py check [PACKAGE ...]`` does what the workflow does up to publishing, for the named
+packages or all, and prints one line per step. hatchling, packaging and pip must be installed; third-party
+dependencies come from an index, packages of this tree never.
+
+Both say in one sentence what does not fit, and exit with 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
+import sys
+import tempfile
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
+from wheels import ROOT, DistributionError, package_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # MAJOR.MINOR.PATCH, with the suffixes of PEP 440 for pre-releases and none other.
 VERSION = r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?"
@@ -93,7 +105,7 @@ def changelog_version(directory: Path) -> str:
     raise ReleaseError(f"{directory.name}: the changelog has no version heading")
 
 
-def check(tag: str, root: Path = ROOT) -> Release:
+def check_tag(tag: str, root: Path = ROOT) -> Release:
     """Return what ``tag`` releases.
 
     Parameters
@@ -120,16 +132,80 @@ def check(tag: str, root: Path = ROOT) -> Release:
     return Release(package, directory.relative_to(root).as_posix(), version)
 
 
+def check(package: str, root: Path = ROOT, keep: Path | None = None) -> Iterator[tuple[str, str]]:
+    """Take all steps of a release of ``package`` but publishing; yield each one's name and what was checked.
+
+    Parameters
+    ----------
+    package
+        Its name.
+    root
+        The top of the tree.
+    keep
+        Where wheel and sdist are put once all steps are taken; nowhere by default.
+
+    Raises
+    ------
+    ReleaseError, DistributionError
+        What does not fit, in one sentence; the steps end there.
+    """
+    from release_steps import steps  # needs packaging, which "tag" can do without
+
+    directory = find_directory(root, package)
+    version = declared_version(directory)
+    tag = f"{package}-v{version}"
+    check_tag(tag, root)
+    yield "tag", f"{tag} would equal _version.py and the newest heading of CHANGELOG.md"
+    with tempfile.TemporaryDirectory(prefix="release-", ignore_cleanup_errors=True) as scratch:
+        yield from steps(directory, version, root, Path(scratch).resolve())
+        if keep is not None:
+            shutil.copytree(Path(scratch) / "dist", keep, dirs_exist_ok=True)
+
+
+def arguments_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    tag = actions.add_parser("tag", help="compare a tag with version and changelog")
+    tag.add_argument("tag")
+    dry_run = actions.add_parser("check", help="all steps of a release but publishing")
+    dry_run.add_argument("packages", metavar="PACKAGE", nargs="*", help="all if none is named")
+    dry_run.add_argument("--keep", metavar="DIRECTORY", type=Path, help="where checked wheels and sdists go")
+    return parser
+
+
 def main() -> None:
-    """Check the tag on the command line and print what it releases."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tag")
-    try:
-        release = check(parser.parse_args().tag)
-    except ReleaseError as error:
-        raise SystemExit(f"tools/release.py: {error}") from error
-    for name, value in release._asdict().items():
-        print(f"{name}={value}")
+    """Do what the command line says."""
+    arguments = arguments_parser().parse_args()
+    if arguments.action == "tag":
+        try:
+            release = check_tag(arguments.tag)
+        except ReleaseError as error:
+            raise SystemExit(f"tools/release.py: {error}") from error
+        for name, value in release._asdict().items():
+            print(f"{name}={value}")
+        return
+    packages = arguments.packages or [directory.name for directory in package_directories()]
+    if not check_all(packages, keep=arguments.keep):
+        raise SystemExit(1)
+
+
+def check_all(packages: Iterable[str], root: Path = ROOT, keep: Path | None = None) -> bool:
+    """Check packages one after the other, printing a line per step; return whether all went through.
+
+    The first failure of a package is told in one sentence on standard error, and the next package is taken.
+    """
+    fine = True
+    for package in packages:
+        try:
+            for step, found in check(package, root, keep):
+                print(f"{package:<14} {step:<9} {found}", flush=True)
+        except (ReleaseError, DistributionError) as error:
+            print(f"tools/release.py: {package}: {error}", file=sys.stderr, flush=True)
+            fine = False
+    return fine
 
 
 if __name__ == "__main__":
