@@ -107,7 +107,10 @@ def test_only_the_lowest_environments_are_constrained() -> None:
     }
     file = "{tox_root}/tools/constraints-lowest.txt"
     assert ("testenv:lowest", file) in found
-    assert all(line == f"lowest: {file}" for section, line in found if section != "testenv:lowest")
+    # Of the two environments with MPI, one has the oldest mpi4py.
+    mpi = ("testenv:mpi-{openmpi,mpich}", f"mpich: {file}")
+    assert mpi in found
+    assert all(line == f"lowest: {file}" for _, line in found - {("testenv:lowest", file), mpi})
     assert len(found) > 1, "the environments of each package have a -lowest variant"
     assert "constraint" not in "".join(
         settings.get("set_env", "").lower() for settings in environments().values()
