@@ -45,10 +45,8 @@ class OpenHub(Generic[CouplingT]):
     """
 
     unixsocket_path: str | None = None
-    _finalizer: weakref.finalize[[], OpenHub[Any]]
     _snapshots: Snapshots
     _status_server: StatusServer | None = None
-    _status_finalizer: weakref.finalize[[], OpenHub[Any]]
 
     def __init__(
         self,
@@ -225,7 +223,7 @@ class OpenHub(Generic[CouplingT]):
         self._coupling = coupling
         self._address = listener.address
         # A hub that is forgotten, or alive at exit, still gives up its UNIX path.
-        self._finalizer = weakref.finalize(self, coupling.close)
+        self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, coupling.close)
         self._snapshots = snapshots(coupling, listener.address, time.monotonic())
         self._open_status(status_socket)
         _hubs.add(self)
@@ -241,7 +239,7 @@ class OpenHub(Generic[CouplingT]):
             self._finalizer()
             raise
         self._status_server = server
-        self._status_finalizer = weakref.finalize(self, server.close)
+        self._status_finalizer: weakref.finalize[..., Any] = weakref.finalize(self, server.close)
 
     def _close_status(self) -> None:
         if self._status_server is not None:

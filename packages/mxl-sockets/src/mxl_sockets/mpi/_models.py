@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mxl_sockets._arrays import Fields
 from mxl_sockets._model import (
@@ -21,14 +22,11 @@ from mxl_sockets._model import (
 )
 from mxl_sockets.errors import ModelError
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
 #: Makes the model of one molecule: a class, or any callable without arguments.
 ModelMaker: TypeAlias = Callable[[], Model | ModelFunction]
 #: One step of all molecules of a block: fields (n, 3) in, amplitudes (n, 3) out,
 #: or a tuple of them and a sequence of n extras.
-BlockModel: TypeAlias = Callable[[Fields], "ArrayLike | tuple[ArrayLike, Sequence[Extra]]"]
+BlockModel: TypeAlias = Callable[[Fields], ArrayLike | tuple[ArrayLike, Sequence[Extra]]]
 #: Makes the model of a block from the INIT parameters of its molecules.
 BlockMaker: TypeAlias = Callable[[Mapping[int, Parameters]], BlockModel]
 #: What a step of a block comes to: amplitudes (n, 3), and extras if asked for.
