@@ -498,6 +498,7 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
         {"timeout": -1},
         {"timeout": "1"},
         {"latency": True},
+        {"timeout": 10**400},
         {"molecules_per_bridge": 0},
         {"bridges": None},
         {"bridges": [1]},

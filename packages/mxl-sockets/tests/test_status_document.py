@@ -136,6 +136,7 @@ def changed(name, value):
         ("missing_ids", [4] * (LISTED + 1)),
         ("late_s", [[1, "long", "peer"]]),
         ("histogram", [[1.0, 2, 3]]),
+        ("age_s", 10**400),
     ],
 )
 def test_what_has_another_shape_is_refused(name, value):

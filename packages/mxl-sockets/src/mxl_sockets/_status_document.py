@@ -159,7 +159,10 @@ def _checked(value: object, shape: Any) -> Any:
                 raise ValueError(f"a status has {len(shape)} values here, not {entry!r:.80}")
         return [tuple(map(_checked, entry, shape)) for entry in value]
     if shape is float and type(value) is int:
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise ValueError(f"a status has a time or rate here, not {value!r:.80}") from error
     # A bool is an int to Python, and no number here.
     if type(value) is not shape:
         raise ValueError(f"a status has {shape.__name__} here, not {value!r:.80}")

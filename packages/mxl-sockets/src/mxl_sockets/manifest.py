@@ -228,4 +228,7 @@ def _seconds(said: Mapping[str, Any], key: str) -> float:
     value = said.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:  # NaN fails too
         raise ValueError(f"{key} is {value!r:.80}, not a time")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{key} is {value!r:.80}, not a time") from error

@@ -13,7 +13,7 @@ import pytest
 
 from wireframe import aggregate, datagram, echo, eventlog, group, ipi, lenjson
 from wireframe.__main__ import main
-from wireframe._decode import meanings
+from wireframe._decode import excerpts, meanings
 
 from . import packets as made
 from .test_zmtp import GREETING, frame
@@ -121,6 +121,32 @@ def test_experiment_messages_hide_credentials_and_show_numbers(decode):
         "-                EXPSTATUS, a ping  number 2 of session 00000001  with a ClockRequest",
     ]
     assert "secret" not in "".join(lines) + err
+
+
+def test_an_experiment_message_that_is_too_long_costs_its_own_line(decode):
+    long = b'"' + b"a" * (1 << 20) + b'"'
+    status, lines, _ = decode("echo", b"[32]" + long + b"[32]")
+    assert status == 0
+    assert texts(lines) == [
+        "-                EXPSTATUS, a ping",
+        f"-                a message of {len(long)} bytes, too long to be read",
+        "-                EXPSTATUS, a ping",
+    ]
+    assert [line.split()[:2] for line in lines] == [
+        ["0", "4"],
+        ["4", str(len(long))],
+        [str(4 + len(long)), "4"],
+    ]
+
+
+def test_json_that_cannot_be_written_as_deep_as_it_was_read_is_not_shown(monkeypatch):
+    monkeypatch.setattr(excerpts.json, "dumps", too_deep)
+    assert excerpts.short_json([[]]) == "too deeply nested to be shown"
+
+
+def too_deep(*_, **__):
+    """What the standard library does, at a depth that depends on the version."""
+    raise RecursionError
 
 
 def test_a_bad_experiment_message_costs_its_own_line(decode):

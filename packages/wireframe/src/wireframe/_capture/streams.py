@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ class Stream:
         self.missing = 0
         self.size = 0
         self._first: int | None = None
-        self._next: int | None = None
+        self._next = 0  # the sequence number of the byte at `_at`
+        self._at = 0  # counted from the first byte, without the wrap of sequence numbers
         self._end: int | None = None
         self._ahead: dict[int, bytes] = {}
+        self._order: list[int] = []  # a heap of the places in `_ahead`
         self._held = 0
 
     def add(self, segment: Segment) -> bytes:
@@ -43,24 +46,22 @@ class Stream:
         sequence, data = segment.sequence, segment.data
         if segment.opens:
             sequence = (sequence + 1) % _WRAP
-        if self._next is None:
+        if self._first is None:
             self._first = self._next = sequence
+        place = self._at + (sequence - self._next + _WRAP // 2) % _WRAP - _WRAP // 2
         if segment.closes:
-            self._end = (sequence + len(data)) % _WRAP
-        behind = (self._next - sequence) % _WRAP
-        if behind < _WRAP // 2:
-            data = data[behind:]  # what was sent again
-            ready = [data]
-            self._next = (self._next + len(data)) % _WRAP
-            ready += self._continue()
-        else:
-            ready = []
-            if data and len(self._ahead.get(sequence, b"")) < len(data):
-                self._held += len(data) - len(self._ahead.get(sequence, b""))
-                self._ahead[sequence] = data
-            if self._held > MAX_AHEAD:
-                self.finish()
-        self.ended = self.ended or self._next == self._end
+            self._end = place + len(data)
+        ready: list[bytes] = []
+        if place <= self._at:
+            self._take(place, data, ready)
+            while self._order and self._order[0] <= self._at:
+                place = heapq.heappop(self._order)
+                data = self._ahead.pop(place)
+                self._held -= len(data)
+                self._take(place, data, ready)
+        elif data:
+            self._hold(place, data)
+        self.ended = self.ended or self._at == self._end
         out = b"".join(ready)
         self.size += len(out)
         return out
@@ -71,29 +72,31 @@ class Stream:
 
     def finish(self) -> None:
         """Say that nothing more comes: what still waits, or the end, is behind bytes that are missing."""
-        if self._next is None or self.ended:
+        if self._first is None or self.ended:
             return
-        known = [*self._ahead] if self._end is None else [*self._ahead, self._end]
-        gaps = [(sequence - self._next) % _WRAP for sequence in known]
-        gaps = [gap for gap in gaps if 0 < gap < _WRAP // 2]
+        known = self._order[:1] if self._end is None else [*self._order[:1], self._end]
+        gaps = [place - self._at for place in known if place > self._at]
         if gaps:
             self.missing = min(gaps)
             self.ended = True
             self._ahead.clear()
+            self._order.clear()
             self._held = 0
 
-    def _continue(self) -> list[bytes]:
-        """Take what waited for the bytes that have just come."""
-        ready: list[bytes] = []
-        while self._ahead and self._next is not None:
-            at = self._next
-            fitting = [one for one in self._ahead if (at - one) % _WRAP < _WRAP // 2]
-            if not fitting:
-                break
-            for one in fitting:
-                data = self._ahead.pop(one)
-                self._held -= len(data)
-                data = data[(self._next - one) % _WRAP :] if (self._next - one) % _WRAP < len(data) else b""
-                ready.append(data)
-                self._next = (self._next + len(data)) % _WRAP
-        return ready
+    def _take(self, place: int, data: bytes, ready: list[bytes]) -> None:
+        """Take bytes that begin at or before the next one; what was sent again is left out."""
+        data = data[self._at - place :]
+        ready.append(data)
+        self._at += len(data)
+        self._next = (self._next + len(data)) % _WRAP
+
+    def _hold(self, place: int, data: bytes) -> None:
+        """Keep bytes until those before them come."""
+        known = self._ahead.get(place)
+        if known is None:
+            heapq.heappush(self._order, place)
+        if known is None or len(known) < len(data):
+            self._held += len(data) - len(known or b"")
+            self._ahead[place] = data
+        if self._held > MAX_AHEAD:
+            self.finish()

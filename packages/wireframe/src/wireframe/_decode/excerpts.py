@@ -27,7 +27,12 @@ def short(text: str) -> str:
 
 def short_json(value: Any) -> str:
     """Return a JSON value as text."""
-    return short(json.dumps(value, ensure_ascii=False))
+    try:
+        return short(json.dumps(value, ensure_ascii=False))
+    except (
+        RecursionError
+    ):  # before Python 3.12, what was read at one depth may be too deep to be written here
+        return "too deeply nested to be shown"
 
 
 def short_bytes(data: bytes) -> str:

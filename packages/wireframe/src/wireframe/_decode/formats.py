@@ -9,11 +9,11 @@ from wireframe import aggregate, datagram, eventlog, ipi, lenjson
 from wireframe._capture import zmtp
 from wireframe._decode import meanings
 from wireframe._decode.readers import (
+    ExperimentReader,
     Line,
     LogReader,
     Reader,
     StreamReader,
-    experiment_messages,
     read_datagram,
 )
 
@@ -63,7 +63,7 @@ FORMATS: Final = {
     ),
     "echo": Format(
         "experiment messages between acquisition PCs, over UDP or TCP",
-        stream=lambda: StreamReader(experiment_messages(), meanings.of_experiment_message),
+        stream=ExperimentReader,
         datagram=_experiment_datagram,
     ),
     "datagram": Format(

@@ -75,7 +75,7 @@ def of_aggregate(event: aggregate.Event) -> Meaning:
     return Meaning(bridge, f"AGGRESULT of molecules {numbers(event.ids())}: {amplitudes}{extra}")
 
 
-def of_experiment_message(data: bytes) -> Meaning:
+def of_experiment_message(data: bytes | echo.Oversized) -> Meaning:
     """Explain a message of `wireframe.echo`.
 
     Raises
@@ -83,6 +83,8 @@ def of_experiment_message(data: bytes) -> Meaning:
     BadPayload
         It is not JSON.
     """
+    if isinstance(data, echo.Oversized):
+        return Meaning("", f"a message of {data.size} bytes, too long to be read")
     if not data.strip():
         return Meaning("", "white space")
     number = echo.read_number(data)

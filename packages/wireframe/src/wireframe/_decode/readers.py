@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from wireframe import echo, eventlog
 from wireframe._capture.zmtp import Multipart
+from wireframe._decode.meanings import of_experiment_message
 from wireframe._decoder import NEED_DATA
 from wireframe.errors import FrameError
 
@@ -66,12 +67,14 @@ class StreamReader:
     def __init__(self, decoder: StreamDecoder[Any], meaning: Callable[[Any], Meaning]) -> None:
         self._decoder, self._meaning = decoder, meaning
         self._fed = 0
-        self._recent = b""  # for the bytes around a bad place
+        self._recent = bytearray()  # for the bytes around a bad place
         self.failed = False
 
     def feed(self, data: bytes) -> Iterator[Line]:
         """Take bytes."""
-        self._recent = self._recent[-self._decoder.buffered - AROUND :] + data
+        # From the front of a bytearray bytes go at no cost, however many are left.
+        del self._recent[: max(0, len(self._recent) - self._decoder.buffered - AROUND)]
+        self._recent += data
         self._fed += len(data)
         self._decoder.feed(data)
         return self._lines()
@@ -107,7 +110,7 @@ class StreamReader:
     def _wrong(self, begin: int, error: FrameError) -> Line:
         at = begin + error.at
         known = at - (self._fed - len(self._recent))
-        around = self._recent[max(0, known - AROUND // 2) : known + AROUND // 2] if known >= 0 else b""
+        around = bytes(self._recent[max(0, known - AROUND // 2) : known + AROUND // 2]) if known >= 0 else b""
         where = f" (in the frame that begins at {begin})" if error.at else ""
         bytes_there = f"; around it: {_marked(around, min(known, AROUND // 2))}" if around else ""
         return Line(at, 0, "", f"{type(error).__name__}: {error}{where}{bytes_there}", bad=True)
@@ -138,6 +141,18 @@ class LogReader(StreamReader):
             yield Line(end - count, count, "", f"damage: {count} bytes that belong to no event", bad=True)
 
 
+class ExperimentReader(StreamReader):
+    """Lines of a stream of experiment messages, also past one that is too long to be kept."""
+
+    def __init__(self) -> None:
+        super().__init__(echo.Splitter(max_size=1 << 20), of_experiment_message)
+
+    def _line(self, begin: int, end: int, event: Any) -> Iterator[Line]:
+        if isinstance(event, echo.Oversized):  # its first bytes were dropped while the others came
+            begin = end - event.size
+        yield from super()._line(begin, end, event)
+
+
 def read_datagram(data: bytes, decode: Callable[[bytes], Any], meaning: Callable[[Any], Meaning]) -> Line:
     """Return the line of one datagram."""
     try:
@@ -147,11 +162,6 @@ def read_datagram(data: bytes, decode: Callable[[bytes], Any], meaning: Callable
         bytes_there = f"; around it: {_marked(around, min(error.at, AROUND // 2))}" if around else ""
         return Line(error.at, 0, "", f"{type(error).__name__}: {error}{bytes_there}", bad=True)
     return Line(0, len(data), direction, text)
-
-
-def experiment_messages() -> echo.Splitter:
-    """Return what splits a stream of experiment messages."""
-    return echo.Splitter(max_size=1 << 20)
 
 
 def _place_in(message: Multipart, at: int) -> int:
