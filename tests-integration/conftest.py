@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The tools import each other by name; last on the path, so that they hide nothing.
-sys.path.append(str(ROOT / "tools"))
+# The tools import each other by name, and so does what tests share; last on the path: they hide nothing.
+sys.path += [str(ROOT / "tools"), str(ROOT / "tests-integration")]
 
 PROJECT = """
 [build-system]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import socket
+import time
 import venv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dev import python_of
 from wheels import CommandFailed, DistributionError, module_of, pip_install, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Run inside: the module's version, where it lies, and everything that is installed there.
 REPORT = """
@@ -26,6 +33,28 @@ print(json.dumps({
 }))
 """
 DOCTEST = ["-m", "doctest", "-o", "ELLIPSIS", "-o", "NORMALIZE_WHITESPACE"]
+
+
+#: Whoever holds it runs a README; that of echo-rig listens at fixed ports, and its tests run it too.
+TURN = ("127.0.0.1", 14480)
+TURN_S = 120.0
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until no other process of this computer runs a README."""
+    with socket.socket() as turn:
+        deadline = time.monotonic() + TURN_S
+        while True:
+            try:
+                turn.bind(TURN)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                break
+        yield
 
 
 class BareEnvironment:
@@ -95,7 +124,8 @@ class BareEnvironment:
             One of them does not do what it says; the line is named.
         """
         try:
-            self._run(*DOCTEST, str(readme.resolve()))
+            with _turn():
+                self._run(*DOCTEST, str(readme.resolve()))
         except CommandFailed as error:
             # Rows of stars stand between failures; the later ones mostly follow from the first.
             first = (*re.split(r"^\*{20,}$", error.output, maxsplit=2, flags=re.MULTILINE), "")[1]

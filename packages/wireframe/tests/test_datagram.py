@@ -29,6 +29,7 @@ from wireframe.datagram import (
     encode_small,
     examine,
 )
+from wireframe.datagram._faults import NO_TEXT
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "lcm.json").read_text(encoding="utf-8"))
 MESSAGES = VECTORS["messages"]
@@ -350,6 +351,7 @@ def test_the_longest_channel_is_read_at_the_very_end_of_a_datagram():
     assert decode(fragment(size=0, number=0, rest=b"C" * 63 + b"\0")).channel == "C" * 63
 
 
+@pytest.mark.fault("C3", "wireframe", "E")
 def test_the_size_limit_is_for_whole_messages_small_and_announced():
     small = b"".join(encode_small(0, "A", bytes(11)))
     assert decode(small, max_size=11).payload == bytes(11)
@@ -406,6 +408,7 @@ def test_random_datagrams_raise_nothing_but_frame_errors(data):
         check_only_frame_errors(magic + data)
 
 
+@pytest.mark.fault("C2", "wireframe", "E")
 @given(
     st.sampled_from(GOOD),
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4),
@@ -431,3 +434,9 @@ def test_a_payload_is_a_view_only_where_it_was_asked_for_and_can_be():
     assert borrowed.payload == b"HELLO"
     small = bytearray(b"".join(encode_small(7, "ADC", b"hello")))
     assert type(decode(small, copy=False).payload) is bytes
+
+
+def test_no_words_are_made_for_a_name_that_is_text():
+    """A fault is explained from its datagram; one that does not have this fault is refused."""
+    with pytest.raises(ValueError, match="the channel name is UTF-8"):
+        NO_TEXT.error(b"".join(encode_small(0, "name", b"")), 100)

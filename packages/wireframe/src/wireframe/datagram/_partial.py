@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import count, repeat
 from typing import TYPE_CHECKING, TypeAlias
 
 from wireframe.datagram._messages import FRAGMENT_HEAD, FRAGMENT_MAGIC, FULL_FRAGMENT
@@ -123,10 +124,15 @@ class Partial:
 
     def next_heads(self) -> Iterator[bytes]:
         """Make the headers of the fragments behind those that are joined, were they full ones."""
-        sequence, size, count = self.key[1], self.size, self.count
-        offsets = range(self.filled, size, FULL_FRAGMENT)
-        for number, offset in enumerate(offsets, len(self.ends)):
-            yield _PACK(FRAGMENT_MAGIC, sequence, size, offset, number, count)
+        return map(
+            _PACK,
+            repeat(FRAGMENT_MAGIC),
+            repeat(self.key[1]),
+            repeat(self.size),
+            range(self.filled, self.size, FULL_FRAGMENT),
+            count(len(self.ends)),
+            repeat(self.count),
+        )
 
     def is_repeated_by(self, fragment: Fragment) -> bool | None:
         """Say whether the fragment of this number that is here is the same; None if none is here."""
