@@ -25,8 +25,9 @@ CORE_IO = "json_socket"
 # All of the standard library that the codecs may use: what computes, and touches no socket, file, process,
 # thread, clock, log or chance. Anything else has to be asked for here.
 CODEC_MODULES = frozenset({
-    "__future__", "abc", "array", "bisect", "collections", "copy", "dataclasses", "enum", "functools", "heapq",
-    "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "sys", "types", "typing", "zlib",
+    "__future__", "abc", "array", "bisect", "collections", "copy", "dataclasses", "enum", "functools",
+    "heapq", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "sys", "types", "typing",
+    "zlib",
 })  # fmt: skip
 # Of sys, which also holds the standard streams and all imported modules.
 SYS_NAMES = frozenset({"byteorder", "maxsize"})
