@@ -107,6 +107,7 @@ def test_book_knows_how_a_leader_is_told_of_its_successor():
     assert book.leaders == {1: ANN, 2: BOB}
 
 
+@pytest.mark.fault("C16", "group-ports")
 @pytest.mark.parametrize(("leader_is_in", "seconds"), [("minority", 1.5), ("majority", 4.5)])
 def test_partition_leaves_a_leader_to_the_quorum_and_none_to_the_others(
     laboratory, group, leader_is_in, seconds
@@ -251,6 +252,8 @@ def test_whatever_happens_to_the_lines_all_agree_when_they_are_whole(laboratory,
     laboratory.finish()
 
 
+@pytest.mark.fault("C5", "group-ports", "T")
+@pytest.mark.fault("C16", "group-ports", "T")
 def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(laboratory):
     """No packet says that they are gone, and all four kinds of ports find out; three of them say nothing."""
     publisher = End(laboratory, 1, "publisher", **LIVENESS)
@@ -280,6 +283,7 @@ def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(la
     assert subscriber.answer() == [0]
 
 
+@pytest.mark.fault("C16", "group-ports", "T")
 def test_publishers_are_heard_again_when_the_network_is_whole(laboratory):
     """As soon as that, after a cut that was short and after one that was longer."""
     subscriber = End(laboratory, 5, "subscriber", **LIVENESS, **RECONNECT)
@@ -298,6 +302,7 @@ def test_publishers_are_heard_again_when_the_network_is_whole(laboratory):
         assert subscriber.ask("resumed", healed, len(publishers)) - healed < RESUMED_WITHIN_S
 
 
+@pytest.mark.fault("C16", "group-ports", "LT")
 def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(laboratory):
     """Many members lose the leader and come back at once, before it knows; each of them stays who it is."""
     count = 12
@@ -336,6 +341,7 @@ def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(la
     assert asker.ask("ask", 2)["answered"] == 2 * count
 
 
+@pytest.mark.fault("C17", "group-ports", "LT")
 @pytest.mark.parametrize(("seconds", "liveness_s"), [(5.0, 3.0), (1.0, 30.0)], ids=["given up", "kept"])
 def test_stopped_subscriber_costs_its_publisher_no_time_and_all_it_missed_is_counted(
     laboratory, seconds, liveness_s
@@ -369,6 +375,7 @@ def test_stopped_subscriber_costs_its_publisher_no_time_and_all_it_missed_is_cou
     assert statistics["received"] + statistics["lost"] == heard[-1] + 1
 
 
+@pytest.mark.fault("C17", "group-ports", "LT")
 def test_stopped_subscriber_holds_a_publisher_up_for_its_send_timeout_and_misses_nothing(laboratory):
     """With back pressure: what was answered with True is heard, all of it and in order, and nothing else."""
     settings = {"send_timeout": SEND_TIMEOUT_S, "liveness_s": 30.0, **QUEUES}

@@ -161,6 +161,7 @@ SCHEMES = pytest.mark.parametrize("scheme", ["udp", "tcp"])
 ROLES = pytest.mark.parametrize("peer_role", ["server", "client"])
 
 
+@pytest.mark.fault("C25", "echo-rig", "LW")
 @NUMBERING
 @SCHEMES
 @ROLES
@@ -285,6 +286,7 @@ async def giving(ours: EchoProtocol, client: SimpleNamespace) -> AsyncIterator[N
 FAULTS = {"loss": 0.2, "duplication": 0.1, "delay_s": 0.005}
 
 
+@pytest.mark.fault("C25", "echo-rig", "L")
 @NUMBERING
 def test_through_a_bad_network_a_real_receiver_meets_no_storm_and_each_failure_is_reported(
     numbering, tmp_path

@@ -150,6 +150,7 @@ def elapsed_steps(replies: Any) -> dict[int, int]:
     }
 
 
+@pytest.mark.fault("C25", "mxl-sockets", "LW")
 @pytest.mark.parametrize("moment", ["between two steps", "after the others have answered"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_killed_real_driver_is_replaced_and_the_others_make_each_step_once(transport, moment, tmp_path):

@@ -4,7 +4,7 @@ The floor is what a program writes that has no ports: ``send_multipart`` of tag
 and payload, ``recv_multipart`` and the payload out of it, both as bytes. Its
 sockets have the kinds and the options that the ports set, so that what differs
 is Python. ``plain`` is the floor with the options that ZeroMQ has by itself:
-there are no heartbeats, say.
+silence has no end, say.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ _OPTIONS: Final = (
     zmq.LINGER,
     zmq.HANDSHAKE_IVL,
     zmq.CONNECT_TIMEOUT,
-    zmq.HEARTBEAT_IVL,
-    zmq.HEARTBEAT_TIMEOUT,
+    zmq.TCP_KEEPALIVE,
+    zmq.TCP_KEEPALIVE_IDLE,
+    zmq.TCP_KEEPALIVE_INTVL,
+    zmq.TCP_KEEPALIVE_CNT,
+    zmq.TCP_MAXRT,
     zmq.RECONNECT_IVL,
     zmq.RECONNECT_IVL_MAX,
 )

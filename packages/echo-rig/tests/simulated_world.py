@@ -155,8 +155,6 @@ class OurEnd:
         self.delivered = []
         self.errors = 0
         self.reports = 0
-        #: Confirmed to the other end and not delivered when this end died.
-        self.lost_in_death = set()
         self._held_since = {}
         self._alarm = None
         world.ends.append(self)
@@ -201,7 +199,6 @@ class OurEnd:
         if not self.alive:
             return
         self.alive = False
-        self.lost_in_death.update(self._held_since)
         self._held_since.clear()
         for sending in self.conversation.lost():
             self._settle(sending.context, "died")
@@ -223,7 +220,7 @@ class OurEnd:
         received = self.conversation.receive(data, world.now)
         verdict = received.verdict
         if verdict is Verdict.HELD:
-            self._held_since[data] = world.now
+            self._held_since.setdefault(data, world.now)
         if received.sending is not None and received.sending.context is not None:
             self._settle(received.sending.context, "failed" if verdict is Verdict.UNEXPECTED else "confirmed")
         self._write(received.write)

@@ -282,6 +282,7 @@ def test_loops_can_be_left_alone():
     assert {udp.receive(STATUS, 0.0).verdict for _ in range(1000)} == {Verdict.NEWS}
 
 
+@pytest.mark.fault("C12", "echo-udp")
 def test_echoes_are_limited_so_that_nobody_is_flooded_through_us():
     """Flaw 15."""
     udp = Conversation(datagrams=True, session=1, limits=Limits(echoes_per_s=10.0, echo_burst=3))

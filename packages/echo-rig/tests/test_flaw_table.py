@@ -121,6 +121,7 @@ async def echo_everything(raw, counts):
         await raw.send(data)
 
 
+@pytest.mark.fault("D7", "echo-udp")
 @pytest.mark.usefixtures("held_clock")
 @in_loop
 async def test_2_a_doubled_echo_of_our_message_starts_no_storm():
@@ -141,6 +142,8 @@ async def test_2_a_doubled_echo_of_our_message_starts_no_storm():
         assert len(arrived) <= 1
 
 
+@pytest.mark.fault("C11", "echo-udp")
+@pytest.mark.fault("D7", "echo-udp")
 @pytest.mark.usefixtures("held_clock")
 @in_loop
 async def test_2_a_doubled_command_of_an_old_end_ends_before_long():
@@ -221,6 +224,7 @@ async def test_4_a_send_between_the_echo_and_the_wakeup_of_the_one_before_is_con
 # 5: cancellation
 
 
+@pytest.mark.fault("C22", "echo-rig")
 @BOTH
 @in_loop
 async def test_5_a_cancelled_send_leaves_nothing_behind(scheme):
@@ -242,6 +246,7 @@ async def test_5_a_cancelled_send_leaves_nothing_behind(scheme):
         assert arrived == [[64, 0, 1], [64, 0, 2]]
 
 
+@pytest.mark.fault("C22", "echo-rig")
 @BOTH
 @in_loop
 async def test_5_cancelling_at_any_moment_leaves_an_end_that_works(scheme):
@@ -373,6 +378,7 @@ async def test_8_messages_in_one_segment_are_echoed_and_delivered_one_by_one():
         assert arrived == [[number] for number in range(200)]
 
 
+@pytest.mark.fault("C1", "echo-tcp", "LW")
 @in_loop
 async def test_9_a_message_cut_at_any_byte_arrives_whole():
     message = '[1, "souris \u00e9 \U0001f42d", {"a": [1, 2]}]'.encode()
@@ -384,6 +390,7 @@ async def test_9_a_message_cut_at_any_byte_arrives_whole():
         assert arrived == [["souris \u00e9 \U0001f42d", {"a": [1, 2]}]] * (len(message) - 1)
 
 
+@pytest.mark.fault("C1", "echo-tcp", "L")
 @in_loop
 async def test_9_an_echo_cut_at_any_byte_confirms():
     async with raw_server_and(EchoProtocol.client, free_uri("tcp")) as (raw, ours):
@@ -458,6 +465,7 @@ async def test_10_clients_of_a_stream_are_served_apart():
             await second.init(False)
 
 
+@pytest.mark.fault("C19", "echo-rig")
 @in_loop
 async def test_11_closing_a_stream_server_closes_the_listener_and_all_connections():
     uri = free_uri("tcp")
@@ -511,6 +519,7 @@ async def test_12_a_refusal_fails_what_waits_at_once_and_every_time():
         assert client.is_connected
 
 
+@pytest.mark.fault("C3", "echo-udp", "E")
 @in_loop
 async def test_12_a_message_that_fits_no_datagram_is_refused_before_it_is_sent():
     async with raw_server_and(EchoProtocol.client, free_uri("udp")) as (raw, ours):
@@ -524,6 +533,7 @@ async def test_12_a_message_that_fits_no_datagram_is_refused_before_it_is_sent()
         await call
 
 
+@pytest.mark.fault("C6", "echo-tcp")
 @in_loop
 async def test_12_of_an_end_that_does_not_read_nothing_more_is_read():
     async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (raw, ours):
@@ -543,6 +553,7 @@ async def test_12_of_an_end_that_does_not_read_nothing_more_is_read():
         await flood
 
 
+@pytest.mark.fault("C3", "echo-tcp", "M")
 @in_loop
 async def test_12_messages_that_nobody_takes_do_not_fill_the_memory():
     async with raw_server_and(EchoProtocol.client, free_uri("tcp")) as (_, ours):
@@ -607,6 +618,7 @@ async def test_14_events_that_do_not_exist_are_not_kept():
 # 15: who may speak
 
 
+@pytest.mark.fault("C12", "echo-udp")
 @BOTH
 @in_loop
 async def test_15_who_is_not_allowed_is_neither_heard_nor_echoed_to(scheme):
@@ -657,6 +669,7 @@ async def test_15_nonsense_of_one_client_does_not_disturb_a_send_to_another():
 # 16: callbacks
 
 
+@pytest.mark.fault("C19", "echo-rig", "E")
 @BOTH
 @in_loop
 async def test_16_all_callbacks_run_and_what_they_raise_is_told_to_the_sender(scheme):

@@ -144,6 +144,7 @@ def test_no_ping_while_an_echo_is_on_its_way():
     in_loop(scenario)
 
 
+@pytest.mark.fault("C8", "echo-rig")
 def test_a_rig_whose_port_is_closed_is_gone_at_once_and_live_when_it_is_started():
     async def scenario(stack):
         uri = free_uri("udp")

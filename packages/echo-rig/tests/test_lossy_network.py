@@ -41,6 +41,7 @@ async def send_all(end, sender, count, **where):
     return failures
 
 
+@pytest.mark.fault("C11", "echo-udp", "LW")
 @pytest.mark.timeout(LIMIT_S + 20)
 @in_loop_within(LIMIT_S)
 async def test_through_loss_doubling_and_reordering_every_message_arrives_once_and_in_order(

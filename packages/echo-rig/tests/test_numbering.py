@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from echo_rig._conversation import Conversation, Limits, Verdict
@@ -106,14 +108,91 @@ def test_an_end_that_came_back_is_greeted_again(known):
 def test_a_greeting_is_sent_five_times_and_again_before_the_next_message(unknown):
     sending, (hello, _) = unknown.send(INIT, 0.0)
     unknown.give_up(sending, 0.001)
-    sent, now = 1, 0.0
+    times = [0.0]
     while unknown.next_deadline() is not None:
         now = unknown.next_deadline()
-        sent += unknown.on_time(now).write.count(hello)
-    assert sent == 5
-    assert now < 1.0
+        times += [now] * unknown.on_time(now).write.count(hello)
+    assert len(times) == 5
+    assert times[-1] < 1.0
     assert unknown.outstanding == 0
     assert len(unknown.send(INIT, 2.0)[1]) == 2
+
+
+def writes_until(conversation, end_s):
+    """All that a conversation writes on its own account, with the time."""
+    writes = []
+    while conversation.next_deadline() is not None and conversation.next_deadline() < end_s:
+        now = conversation.next_deadline()
+        writes += [(now, data) for data in conversation.on_time(now).write]
+    return writes
+
+
+def test_while_a_message_waits_an_end_that_is_silent_is_greeted_again_and_again(unknown):
+    """All greetings may have been lost, and without one nothing is repeated."""
+    sending, (hello, _) = unknown.send(INIT, 0.0)
+    writes = writes_until(unknown, 30.0)
+    assert all(is_ping(one) for _, one in writes)
+    first = {}
+    for now, one in writes:
+        first.setdefault(one, now)
+    assert first.pop(hello) < 1.0
+    times = list(first.values())
+    gaps = [later - before for before, later in itertools.pairwise(times)]
+    assert times[0] == 1.5
+    assert len(times) > 4
+    assert gaps[-1] > 3 * gaps[0]
+    unknown.give_up(sending, 30.0)
+    assert not [one for _, one in writes_until(unknown, 60.0) if one not in first]
+    assert unknown.next_deadline() is None
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+def test_an_old_end_sees_nothing_more_as_long_as_sends_have_their_usual_time(unknown, echoes):
+    """Its message is lost, whether it echoes greetings or not."""
+    for number in range(20):
+        sending, _ = unknown.send(INIT, float(number))
+        for now, one in writes_until(unknown, number + 1.0):
+            assert is_ping(one)
+            assert now < 1.0 + number
+            if echoes:
+                unknown.receive(one, now)
+        unknown.give_up(sending, number + 1.0)
+    pings = [one for _, one in writes_until(unknown, 100.0)]
+    assert len(pings) < 5
+    assert unknown.next_deadline() is None
+
+
+def test_who_echoes_greetings_and_never_numbers_is_greeted_only_while_an_old_message_waits(unknown):
+    _, write = unknown.send(INIT, 0.0)
+    unknown.receive(write[0], 0.01)
+    writes = writes_until(unknown, 1.4)
+    assert writes == []
+    now = unknown.next_deadline()
+    (again,) = unknown.on_time(now).write
+    assert (now, is_ping(again)) == (1.5, True)
+    unknown.receive(again, 1.51)
+    unknown.receive(write[1], 1.6)
+    assert writes_until(unknown, 100.0) == []
+    # What waits is younger than that, however many follow each other.
+    for number in range(100):
+        _, (data,) = unknown.send(START, 100.0 + number)
+        assert writes_until(unknown, 101.0 + number) == []
+        unknown.receive(data, 101.0 + number)
+
+
+def test_a_greeting_that_was_given_up_is_sent_again_when_the_other_end_says_something():
+    """All of them were lost, and the other end does not know yet that numbers are read here."""
+    conversation = Conversation(datagrams=True, session=5)
+    _, hello = conversation.receive(HELLO, 0.0).write
+    # One at a time is on its way.
+    assert conversation.receive(HELLO, 0.1).write == (HELLO,)
+    assert len(writes_until(conversation, 10.0)) == 4
+    received = conversation.receive(HELLO, 10.0)
+    echo, again = received.write
+    assert (received.verdict, echo, is_ping(again)) == (Verdict.DUPLICATE, HELLO, True)
+    assert again != hello
+    conversation.receive(again, 10.1)
+    assert conversation.receive(HELLO, 10.2).write == (HELLO,)
 
 
 def test_an_end_that_never_numbers_treats_numbers_as_white_space():
@@ -221,18 +300,52 @@ def test_numbered_echoes_count_against_the_limit_of_echoes():
     assert conversation.receive(of_peer(2), 1.0).verdict is Verdict.NEWS
 
 
-def test_an_early_message_is_echoed_at_once_and_delivered_in_its_turn(known):
-    early = known.receive(of_peer(3), 1.0)
-    assert (early.verdict, early.write, early.deliver) == (Verdict.HELD, (of_peer(3),), ())
+def test_an_early_message_is_echoed_and_delivered_in_its_turn(known):
+    """Nothing that was confirmed dies with the receiver."""
+    for now in (1.0, 1.05):
+        early = known.receive(of_peer(3), now)
+        assert (early.verdict, early.write, early.deliver) == (Verdict.HELD, (), ())
     assert known.held == 1
-    assert known.receive(of_peer(2), 1.1).deliver == (of_peer(2), of_peer(3))
+    filled = known.receive(of_peer(2), 1.1)
+    assert filled.write == filled.deliver == (of_peer(2), of_peer(3))
+    assert known.receive(of_peer(3), 1.2).write == (of_peer(3),)
+
+
+def test_a_floor_has_what_was_kept_echoed_whatever_tells_it(known):
+    known.receive(of_peer(3), 1.0)
+    known.receive(of_peer(5), 1.0)
+    held = known.receive(of_peer(8, floor=3), 1.1)
+    assert (held.verdict, held.write, held.deliver) == (Verdict.HELD, (of_peer(3),), (of_peer(3),))
+    refused = known.receive(of_peer(5000, floor=10), 1.2)
+    assert refused.verdict is Verdict.REFUSED
+    assert refused.write == refused.deliver == (of_peer(5), of_peer(8, floor=3))
+
+
+def test_what_an_old_session_said_is_delivered_and_not_echoed_to_the_new_one(known):
+    known.receive(of_peer(3), 1.0)
+    received = known.receive(of_peer(1, session=8), 1.1)
+    assert received.deliver == (of_peer(3), of_peer(1, session=8))
+    assert of_peer(3) not in received.write
+
+
+def test_what_was_given_up_before_the_other_end_was_known_is_told_when_it_is(unknown):
+    """It may keep later messages because of it."""
+    sending, _ = unknown.send(INIT, 0.0)
+    later, _ = unknown.send(START, 0.0)
+    writes_until(unknown, 1.0)
+    unknown.give_up(sending, 1.0)
+    unknown.receive(HELLO, 1.1)
+    pings = [one for now, one in writes_until(unknown, 1.2) if is_ping(one)]
+    assert read_number(pings[-1]).floor == later.number
 
 
 def test_an_early_message_is_delivered_after_five_seconds_at_most(known):
     known.receive(of_peer(3), 1.0)
     assert known.next_deadline() == 6.0
     due = known.on_time(6.0)
+    # Not echoed: who said it may have been replaced meanwhile. If not, it repeats it.
     assert (due.write, due.deliver) == ((), (of_peer(3),))
+    assert known.receive(of_peer(3), 6.1).write == (of_peer(3),)
     assert known.receive(of_peer(2), 6.1).verdict is Verdict.REFUSED
 
 
@@ -266,10 +379,8 @@ def test_nothing_but_pings_is_repeated_to_an_end_that_is_not_known_to_number(unk
     """An old end would run its callbacks again."""
     _, write = unknown.send(INIT, 0.0)
     ping, (data,) = unknown.send(PING, 0.0)
-    repeated = set()
-    for _ in range(20):
-        repeated.update(unknown.on_time(unknown.next_deadline()).write)
-    assert repeated == {write[0], data}
+    assert {one for _, one in writes_until(unknown, 1.5)} == {write[0], data}
+    assert all(is_ping(one) for _, one in writes_until(unknown, 10.0))
     assert ping.transmissions > 5
 
 

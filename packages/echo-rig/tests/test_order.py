@@ -22,7 +22,9 @@ class Receiver:
 
     def take(self, number, floor=1, *, session=1, now=0.0, size=0):
         data = f"{session}.{number}".encode().ljust(size)
-        verdict, deliver = self.order.take(Number(session, number, floor), data, now)
+        verdict, deliver, echo = self.order.take(Number(session, number, floor), data, now)
+        # All but what an old session said.
+        assert list(echo) == [one for one in deliver if one.startswith(b"%d." % session)]
         return verdict, [one.decode().strip() for one in deliver]
 
 
@@ -46,7 +48,7 @@ def test_an_early_number_is_held_until_those_before_it_came(receiver):
 
 def test_copies_are_delivered_once_whether_held_or_delivered(receiver):
     receiver.take(2)
-    assert receiver.take(2) == (Verdict.DUPLICATE, [])
+    assert receiver.take(2) == (Verdict.HELD, [])
     receiver.take(1)
     assert receiver.take(1) == (Verdict.DUPLICATE, [])
     assert receiver.take(2) == (Verdict.DUPLICATE, [])

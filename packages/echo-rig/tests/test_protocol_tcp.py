@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import sys
 
 import pytest
 
-from echo_rig import EchoProtocol, _connection, _exchange, app
+from echo_rig import EchoProtocol, _connection, _exchange, _patient_listener, app
 
 from .raw_peers import RawStream, free_uri, in_loop, place_of, raw_client_and, raw_server_and, until
 
@@ -85,6 +86,7 @@ async def test_words_that_are_sent_are_confirmed():
             await client.confirmed_send(data)
 
 
+@pytest.mark.fault("C6", "echo-tcp")
 @in_loop
 async def test_a_list_without_its_end_is_given_up_after_a_long_silence(monkeypatch):
     monkeypatch.setattr(_connection, "UNFINISHED_S", 0.02)
@@ -98,6 +100,7 @@ async def test_a_list_without_its_end_is_given_up_after_a_long_silence(monkeypat
         assert arrived == [[8]]
 
 
+@pytest.mark.fault("C3", "echo-tcp", "E")
 @in_loop
 async def test_a_message_beyond_the_limit_is_dropped_and_the_connection_goes_on(monkeypatch, caplog):
     monkeypatch.setattr(_exchange, "MAX_STREAM_MESSAGE", 100)
@@ -134,9 +137,44 @@ async def test_what_is_complete_but_for_the_end_of_the_stream_is_taken():
             await client.init()
 
 
+@pytest.mark.fault("C4", "echo-tcp", "E")
+@pytest.mark.parametrize("message", [[1, "cut"], "word", {"a": 1}, '"text"'], ids=str)
+@in_loop
+async def test_a_stream_that_ends_inside_an_echo_is_a_lost_connection(caplog, message):
+    """At each byte; and no error of the protocol, which a caller would take for a wrong program."""
+    caplog.set_level(logging.WARNING)
+    size = len(EchoProtocol.encode(message))
+    for cut in range(size):
+        async with raw_server_and(EchoProtocol.client, free_uri("tcp")) as (raw, client):
+            call = asyncio.ensure_future(client.confirmed_send(message, timeout=20.0))
+            echo = await raw.receive()
+            assert len(echo) == size
+            raw.socket.send(echo[:cut])
+            raw.socket.shutdown(socket.SHUT_WR)
+            with pytest.raises(ConnectionResetError, match="is gone: end of stream"):
+                await call
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    if message != "word":
+        assert f"ended inside a message, dropped {size - 1} bytes" in caplog.text
+
+
+@in_loop
+async def test_a_message_that_the_end_of_its_stream_cuts_off_is_not_delivered():
+    async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (raw, server):
+        heard = []
+        server.assign_callback("EXPINIT", lambda data, address: heard.append(data))
+        raw.socket.send(b'[1, "whole"][1, "par')
+        raw.socket.shutdown(socket.SHUT_WR)
+        assert await raw.receive() == b'[1, "whole"]'
+        assert await raw.receive() == b""
+        await until(lambda: not server.addresses)
+        assert heard == [["whole"]]
+
+
 # Limits
 
 
+@pytest.mark.fault("C7", "echo-tcp")
 @in_loop
 async def test_beyond_the_limit_of_connections_newcomers_are_closed(monkeypatch, caplog):
     monkeypatch.setattr(_exchange, "MAX_CONNECTIONS", 2)
@@ -155,6 +193,40 @@ async def test_beyond_the_limit_of_connections_newcomers_are_closed(monkeypatch,
             await client.init()
 
 
+@pytest.mark.fault("C7", "echo-tcp")
+@in_loop
+async def test_a_server_that_cannot_accept_tries_again(monkeypatch, caplog):
+    """Several times if it must; and a server that is closed meanwhile leaves nothing behind."""
+    accept = socket.socket.accept
+    attempts = []
+
+    def short(self):
+        attempts.append(self)
+        if len(attempts) <= 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(self)
+
+    monkeypatch.setattr(_patient_listener, "ACCEPT_AGAIN_S", 0.01)
+    async with await EchoProtocol.server(free_uri("tcp")) as server:
+        monkeypatch.setattr(socket.socket, "accept", short)
+        clients = [await EchoProtocol.client(server.server_uri) for _ in range(3)]
+        for client in clients:
+            await client.confirmed_send([1, None], timeout=10.0)
+            client.close()
+        assert len(attempts) > 3
+        assert server.is_connected
+    assert caplog.text.count("cannot accept now") == 1
+    attempts.clear()
+    async with await EchoProtocol.server(free_uri("tcp")) as server:
+        client = await EchoProtocol.client(server.server_uri)
+        await until(lambda: attempts)
+        server.close()
+        client.close()
+        await asyncio.sleep(0.02)
+        assert len(attempts) == 1
+
+
+@pytest.mark.fault("C7", "echo-tcp")
 @in_loop
 async def test_strangers_that_say_nothing_make_room_for_who_speaks(monkeypatch, caplog):
     monkeypatch.setattr(_exchange, "MAX_CONNECTIONS", 2)
@@ -185,6 +257,7 @@ async def test_a_message_may_take_its_time_to_come_whole():
         await until(lambda: arrived == [["abc"]])
 
 
+@pytest.mark.fault("C5", "echo-tcp")
 @in_loop
 async def test_an_end_that_vanishes_is_noticed_by_the_system():
     async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (_, server):
@@ -236,6 +309,18 @@ async def test_closing_within_a_callback_leaves_the_rest_of_the_segment_alone():
         assert await raw.receive() == b"[1, 1]"
         assert await raw.receive() == b""
         assert ran == [[1]]
+
+
+@in_loop
+async def test_a_connection_that_was_accepted_right_before_close_is_closed():
+    server = await EchoProtocol.server(free_uri("tcp"))
+    server.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with await RawStream.connect(listener.getsockname()) as raw:
+            accepted, _ = listener.accept()
+            await asyncio.get_running_loop().connect_accepted_socket(server.new_connection, accepted)
+            assert await raw.receive() == b""
+    assert server.addresses == []
 
 
 @in_loop

@@ -251,6 +251,7 @@ async def test_an_address_in_use_is_an_error_and_nothing_stays_open():
             await EchoProtocol.server(server.server_uri)
 
 
+@pytest.mark.fault("C22", "echo-rig")
 @pytest.mark.parametrize("scheme", ["udp", "tcp"])
 @in_loop
 async def test_making_an_end_can_be_cancelled_at_any_moment(scheme):
@@ -420,6 +421,7 @@ async def test_error_received_tells_the_future_once_and_the_log_once_per_cause(c
         assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
 
 
+@pytest.mark.fault("C22", "echo-rig")
 def test_two_ends_in_two_loops_of_two_threads_talk():
     uri = free_uri("udp")
     ready, done = threading.Event(), threading.Event()

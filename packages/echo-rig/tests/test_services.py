@@ -7,6 +7,7 @@ how it behaves. No time passes, except where a time limit itself is tested.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from unittest import mock
 
@@ -187,6 +188,22 @@ def test_close_reaches_all_rigs_even_if_one_raises(make):
     with pytest.raises(OSError, match="cannot close"):
         services.close()
     assert (services["a"].closed, services["c"].closed) == (True, True)
+
+
+@pytest.mark.parametrize("error", [None, KeyError("anything")])
+def test_rigs_are_closed_when_the_block_of_their_services_is_left(make, error):
+    services = make(answers, answers)
+
+    async def main():
+        async with services as entered:
+            assert entered is services
+            await entered.init("x")
+            if error is not None:
+                raise error
+
+    with contextlib.nullcontext() if error is None else pytest.raises(KeyError):
+        asyncio.run(main())
+    assert [rig.closed for rig in services.values()] == [True, True]
 
 
 OPERATIONS = [

@@ -114,7 +114,7 @@ def judge_fate(world, fate):
     times = sum(1 for _, one in receiver.delivered if one == data)
     if fate.number is not None and isinstance(receiver, OurEnd) and receiver.numbering is not False:
         assert times <= receiver.life + 1
-        if fate.outcome == "confirmed" and data not in receiver.lost_in_death:
+        if fate.outcome == "confirmed":
             assert times >= 1, "confirmed and not delivered"
             if len(fate.peer_lives) == 1:
                 assert times == 1
@@ -139,6 +139,7 @@ def replay(mix, seed):
     return attempt(mix, seed)
 
 
+@pytest.mark.fault("C11", "echo-udp", "LW")
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("mix", MIXES)
 def test_any_schedule_of_accidents_keeps_the_promises(mix):
@@ -158,6 +159,7 @@ def build_streams(kinds, seed):
     return world
 
 
+@pytest.mark.fault("C1", "echo-tcp", "LW")
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("mix", [mix for mix in MIXES if "old" not in mix])
 def test_any_cuts_of_a_stream_keep_the_promises(mix):
@@ -183,6 +185,8 @@ def judge_streams(world):
         assert end.errors == peer.reports
 
 
+@pytest.mark.fault("C12", "echo-udp")
+@pytest.mark.fault("D8", "echo-udp")
 @pytest.mark.parametrize("mix", [mix for mix in MIXES if "old" not in mix])
 @pytest.mark.parametrize(
     "datagram", [b"[1, null]", add_number(b"[1, null]", Number(7, 3, 1)), b"", b"raw"], ids=repr
@@ -198,6 +202,7 @@ def test_datagrams_with_a_forged_source_make_no_storm(mix, datagram):
     assert datagram[:1] != b"[" or all(fate.outcome == "confirmed" for fate in world.fates)
 
 
+@pytest.mark.fault("C8", "echo-rig")
 @pytest.mark.parametrize("mix", [mix for mix in MIXES if "old" not in mix])
 def test_ends_that_come_back_at_once_make_no_storm(mix):
     """They take echoes of what they said before for news, and still everything comes to an end."""

@@ -358,6 +358,7 @@ def test_events_beyond_the_line_of_callbacks_are_counted(monkeypatch):
         assert client.loop.dropped == 2
 
 
+@pytest.mark.fault("C21", "echo-rig", "E")
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_second_thread_is_refused_and_disturbs_nothing(scheme):
     with pair(scheme) as (server, client):
@@ -702,6 +703,20 @@ def test_the_end_of_a_connection_ends_what_waits_and_what_came_before_is_kept():
         client.confirmed_send([1, None], timeout=LIMIT_S)
 
 
+@pytest.mark.fault("C4", "echo-tcp", "E")
+@pytest.mark.parametrize("cut", range(len("[1, null]")))
+def test_a_stream_that_ends_inside_an_echo_is_a_lost_connection(cut, caplog):
+    with raw_stream() as (peer, client):
+
+        def answer():
+            peer.sendall(peer.recv(65536)[:cut])
+            peer.shutdown(socket.SHUT_WR)
+
+        with in_thread(answer), pytest.raises(ConnectionResetError, match="has closed"):
+            client.confirmed_send([1, None], timeout=LIMIT_S)
+    assert ("ended inside a message" in caplog.text) == (cut > 0)
+
+
 def test_a_reset_fails_the_send_that_waits():
     with raw_stream() as (peer, client):
 
@@ -768,6 +783,7 @@ def test_connections_beyond_the_limit_are_refused(monkeypatch, caplog):
     assert "Refused" in caplog.text
 
 
+@pytest.mark.fault("C7", "echo-tcp")
 def test_a_server_that_cannot_accept_tries_again(monkeypatch):
     from echo_rig.sync import _streams
 

@@ -100,6 +100,7 @@ def test_error_of_a_strict_receiver_reaches_who_fetches_after_the_good_ones(queu
         queue.drain()
 
 
+@pytest.mark.fault("C19", "udp-multicast", "M")
 def test_no_thread_is_left(pair):
     receiver, _ = pair(timeout=None)
     before = threading.active_count()

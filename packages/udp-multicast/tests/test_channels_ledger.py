@@ -236,6 +236,7 @@ def test_the_sender_silent_for_longest_is_forgotten_first_and_its_counts_stay():
     assert ledger.held_bytes == 0
 
 
+@pytest.mark.fault("C3", "udp-multicast", "M")
 def test_a_flood_of_made_up_senders_and_fragments_stays_within_its_limits():
     """And an honest sender beside it loses nothing, because it speaks up often enough."""
     noise = random.Random(1)

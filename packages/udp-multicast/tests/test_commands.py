@@ -832,3 +832,11 @@ def test_a_signal_interrupts_only_what_says_it_may_be():
         with pytest.raises(Interrupted), stop.interruptible():
             pytest.fail("the signal came before")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("command", [[], ["send"], ["listen"], ["record"], ["replay"]])
+def test_help_lists_the_exit_codes(capsys, command):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "exit codes: 0 done; 1 " in capsys.readouterr().out

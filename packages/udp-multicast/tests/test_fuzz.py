@@ -179,6 +179,7 @@ class Run:
         assert (mine.received, mine.lost, mine.duplicates, mine.restarts) == (self.numbers, 0, 0, 0)
 
 
+@pytest.mark.fault("C2", "udp-multicast", "EM")
 @pytest.mark.parametrize("name", KINDS)
 def test_readouts_among_hostile_datagrams(name, make_receiver, connected, stranger):
     """All readouts come out and nothing else, all datagrams are counted, and memory does not grow."""
@@ -366,6 +367,7 @@ def make_channels(cleanup):
     return make
 
 
+@pytest.mark.fault("C2", "udp-multicast", "EM")
 def test_channels_among_hostile_datagrams(make_channels, connected):
     """Messages come out whole, whatever comes between their fragments; all is counted, memory limited."""
     receiver = make_channels()

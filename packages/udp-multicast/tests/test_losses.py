@@ -39,6 +39,7 @@ def test_numbers_wrap(bits):
     assert ledger.total() == SenderLosses(received=3)
 
 
+@pytest.mark.fault("C12", "udp-multicast", "M")
 def test_flood_of_invented_senders_is_bounded_and_what_they_lost_stays_in_the_sum():
     ledger = LossLedger(max_senders=4)
     for number in range(0, 100, 2):
@@ -52,6 +53,7 @@ def test_flood_of_invented_senders_is_bounded_and_what_they_lost_stays_in_the_su
     assert ledger.total().gaps == 50 + ledger.senders()[ONE].gaps
 
 
+@pytest.mark.fault("C11", "udp-multicast", "L")
 def test_counters_equal_those_of_the_relay_that_lost_doubled_and_swapped():
     """Any mixture of loss, duplication and reordering is counted exactly."""
     for seed in range(500):

@@ -273,6 +273,7 @@ def test_callback_may_close_the_receiver(make_receiver, make_sender):
         receiver.receive()
 
 
+@pytest.mark.fault("C19", "udp-multicast")
 def test_error_of_the_callback_comes_out_and_the_receiver_goes_on(make_receiver, make_sender):
     def fail(*_):
         raise LookupError("callback")
@@ -308,6 +309,7 @@ def test_second_thread_is_told_when_the_receiver_is_closed(make_receiver, backgr
             one.result(10)
 
 
+@pytest.mark.fault("C21", "udp-multicast", "L")
 def test_four_threads_share_a_receiver_without_loss(pair, background):
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -332,6 +334,7 @@ def test_detach_gives_the_descriptor_away(make_receiver):
         receiver.receive()
 
 
+@pytest.mark.fault("C19", "udp-multicast", "M")
 def test_no_descriptor_is_left_open():
     before = sorted(one.name for one in Path("/proc/self/fd").iterdir())
     for _ in range(3):
@@ -358,6 +361,7 @@ def _in_child(action):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.fault("C20", "udp-multicast", "E")
 def test_forked_child_cannot_use_the_receiver_and_the_parent_goes_on(pair):
     receiver, sender = pair()
 
@@ -435,6 +439,7 @@ def test_receiving_where_no_flag_says_not_to_wait(make_receiver, make_sender, mo
         receiver.receive_datagram(timeout=0.001)
 
 
+@pytest.mark.fault("C23", "udp-multicast", "EL")
 @pytest.mark.parametrize("error", [errno.EINTR, errno.ECONNREFUSED, errno.ENOBUFS, errno.ENOMEM])
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_failing_receive_call_raises_its_error_and_nothing_is_lost(pair, error, call):
@@ -604,6 +609,7 @@ class TestAsync:
         assert asyncio.run(collect()) == []
 
 
+@pytest.mark.fault("C15", "udp-multicast", "T")
 def test_time_is_never_that_of_the_wall_clock(make_receiver, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: pytest.fail("asked for the wall clock"))
     with pytest.raises(TimeoutError):

@@ -64,6 +64,7 @@ def test_a_negative_count_is_a_bad_payload(before, what, number):
     assert error.at == len(before)
 
 
+@pytest.mark.fault("C3", "wireframe", "E")
 @pytest.mark.parametrize(("before", "what"), COUNTS)
 def test_the_largest_count_is_refused_before_its_body_comes(before, what):
     """2^31 - 1 costs the peer four bytes and us nothing (row 23)."""
@@ -410,6 +411,7 @@ def cut(data, cuts):
 CUTS = st.lists(st.integers(0, 1 << 16), max_size=12)
 
 
+@pytest.mark.fault("C1", "wireframe", "LW")
 @given(st.lists(messages(), max_size=4), CUTS)
 def test_messages_come_out_as_they_went_in_whatever_the_pieces(made, cuts):
     decoder, found = aggregate.Decoder(), []
@@ -491,6 +493,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.fault("C2", "wireframe", "E")
 @given(damaged() | st.binary(max_size=300), OPTIONS, CUTS)
 def test_any_bytes_give_the_same_events_and_the_same_error_whatever_the_pieces(data, options, cuts):
     """Only frame errors are raised, from whatever comes."""

@@ -123,6 +123,7 @@ def moved_per_byte(total, piece, take):
     return buffer.moved / total
 
 
+@pytest.mark.fault("C1", "wireframe", "T")
 @pytest.mark.parametrize("piece", [1500, 65536])
 def test_a_large_frame_in_many_pieces_is_linear(piece):
     """Bytes moved per byte received do not grow with the frame."""

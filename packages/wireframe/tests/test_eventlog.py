@@ -112,6 +112,7 @@ EVENTS = [
 ]
 
 
+@pytest.mark.fault("C1", "wireframe", "LW")
 def test_events_are_found_however_the_log_is_cut(check_stream):
     check_stream(Decoder, [event(*one) for one in EVENTS], [LogEvent(*one) for one in EVENTS])
 
@@ -301,6 +302,8 @@ def test_an_event_that_ends_as_another_begins_survives_damage_behind_it(tail):
 # Bounds.
 
 
+@pytest.mark.fault("C2", "wireframe", "M")
+@pytest.mark.fault("C3", "wireframe", "M")
 def test_announced_sizes_take_no_memory():
     decoder = Decoder()
     tracemalloc.start()

@@ -86,6 +86,7 @@ def refusal(frames):
     return None
 
 
+@pytest.mark.fault("C2", "wireframe", "E")
 @pytest.mark.timeout(60 + COUNT // 2000)
 def test_nothing_but_frame_errors_comes_from_damaged_messages():
     """From a fixed seed, so that what fails once fails again."""
@@ -105,6 +106,7 @@ def test_nothing_but_frame_errors_comes_from_damaged_messages():
     assert kinds == {"BadHeader", "BadPayload", "FrameTooLarge", "TruncatedFrame"}
 
 
+@pytest.mark.fault("C2", "wireframe", "M")
 def test_damaged_messages_leave_no_memory_behind_and_take_little():
     """What they announce is never allocated: the peak is that of a few messages."""
     chance = random.Random(20261122)

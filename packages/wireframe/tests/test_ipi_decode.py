@@ -56,6 +56,7 @@ def test_a_negative_count_is_a_bad_payload(before, options, count):
     assert error.excerpt == (before + int32(count))[:32]
 
 
+@pytest.mark.fault("C3", "wireframe", "E")
 @pytest.mark.parametrize(("before", "options"), COUNTS)
 def test_the_largest_count_is_refused_before_its_body_comes(before, options):
     """2^31 - 1 costs the peer four bytes and us nothing."""
@@ -252,6 +253,7 @@ def test_an_end_inside_a_large_body_tells_both_numbers_and_keeps_32_bytes():
     assert len(caught.value.excerpt) == 32
 
 
+@pytest.mark.fault("C2", "wireframe", "M")
 @pytest.mark.parametrize("piece", [1000, 65536])
 def test_memory_is_bounded_by_the_limit_and_one_read(piece):
     """Whatever a peer sends, and however long it sends."""
@@ -275,6 +277,7 @@ def test_memory_is_bounded_by_the_limit_and_one_read(piece):
     assert held < 2.5 * (len(legal) + piece)
 
 
+@pytest.mark.fault("C3", "wireframe", "M")
 def test_a_refused_announcement_allocates_nothing():
     decoder = ipi.Decoder(max_nat=INT_MAX - 1, max_extra=0)
     tracemalloc.start()

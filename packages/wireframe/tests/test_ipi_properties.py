@@ -104,6 +104,7 @@ def cut(data, cuts):
 CUTS = st.lists(st.integers(0, 1 << 16), max_size=12)
 
 
+@pytest.mark.fault("C1", "wireframe", "LW")
 @given(streams(), CUTS)
 def test_messages_come_out_as_they_went_in_whatever_the_pieces(stream, cuts):
     systems, frames, seen = stream
@@ -206,6 +207,7 @@ def damaged(draw):
     return bytes(data)
 
 
+@pytest.mark.fault("C2", "wireframe", "E")
 @given(damaged() | st.binary(max_size=400), OPTIONS, CUTS)
 def test_any_bytes_give_the_same_events_and_the_same_error_whatever_the_pieces(data, options, cuts):
     """Only frame errors are raised; even the number of bytes that a truncated frame lacks is the same."""

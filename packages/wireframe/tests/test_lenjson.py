@@ -106,11 +106,13 @@ def test_the_decoder_reads_what_the_original_reads_and_refuses_the_rest_by_type(
 # However the bytes come.
 
 
+@pytest.mark.fault("C1", "wireframe", "LW")
 @pytest.mark.parametrize("values", [["OK"], [None, {"a": [1, 2.5]}, ""], [[0.1] * 30, "\U0001f600"]])
 def test_frames_are_found_however_the_stream_is_cut(check_stream, values):
     check_stream(Decoder, [encode(value) for value in values], values)
 
 
+@pytest.mark.fault("C1", "wireframe", "LW")
 @given(st.lists(JSON_VALUES, min_size=1, max_size=4), st.data())
 def test_any_values_survive_any_cutting(feed_all, values, data):
     stream = b"".join(map(encode, values))
@@ -125,6 +127,7 @@ def test_a_long_frame_in_pieces_leaves_the_frames_behind_it_whole(feed_all):
     assert feed_all(Decoder(), [stream[:5000], stream[5000:12_000], stream[12_000:]]) == ["x" * 20_000, 1, 2]
 
 
+@pytest.mark.fault("C1", "wireframe", "T")
 def test_work_is_linear_in_the_bytes():
     """Eight times the bytes in eight times as many pieces: quadratic work would take 64 times as long."""
 
@@ -148,6 +151,7 @@ def test_work_is_linear_in_the_bytes():
 # Limits.
 
 
+@pytest.mark.fault("C3", "wireframe", "E")
 def test_the_limit_is_checked_on_the_ten_digits_alone():
     decoder = Decoder(max_size=100)
     decoder.feed(b"0000000101")
@@ -161,6 +165,8 @@ def test_a_body_of_exactly_the_limit_is_read():
     assert decode(frame(b'"' + b"x" * 98 + b'"'), max_size=100) == "x" * 98
 
 
+@pytest.mark.fault("C2", "wireframe", "M")
+@pytest.mark.fault("C3", "wireframe", "M")
 def test_memory_follows_what_arrives_and_never_what_is_announced():
     decoder = Decoder(max_size=MAX_LENGTH)
     tracemalloc.start()
@@ -233,6 +239,7 @@ def test_a_bad_body_is_a_bad_payload_and_a_value_error(body):
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.fault("C2", "wireframe", "E")
 @given(st.binary(max_size=60))
 def test_garbage_raises_frame_errors_and_nothing_else(data):
     for stream in (data, frame(data), b"00000000" + data):

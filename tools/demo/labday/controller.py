@@ -88,7 +88,7 @@ class Controller:
     async def leave(self) -> None:
         """Break off whatever it does, and leave the group."""
         self._resign()
-        counts = self._group.statistics()
+        counts = self._group.statistics
         report("statistics", lost=counts.subscriber.lost, dropped=counts.dropped_messages)
         self._leaves = True
         await asyncio.to_thread(self._group.leave)

@@ -6,7 +6,7 @@ from echo_rig._example import main
 from echo_rig._version import __version__
 from echo_rig.clock import ClockOffset, clock_offset
 from echo_rig.communicator import Communicator
-from echo_rig.errors import OldPeer, RemoteError, RigsFailed, RigsSilent, RoundError
+from echo_rig.errors import ForeignProcessError, OldPeer, RemoteError, RigsFailed, RigsSilent, RoundError
 from echo_rig.events import Event, EventStream
 from echo_rig.futures import is_success
 from echo_rig.heartbeat import Heartbeat, RigChange, RigState
@@ -27,6 +27,7 @@ __all__ = [
     "EventStream",
     "ExpMessage",
     "ExpStatus",
+    "ForeignProcessError",
     "Heartbeat",
     "OldPeer",
     "RemoteError",

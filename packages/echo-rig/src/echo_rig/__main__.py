@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import sys
+import textwrap
 import warnings
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,11 @@ EXIT_USAGE: Final = 2
 EXIT_SIGNAL: Final = 128
 
 _PROGRAM: Final = "echo-rig"
+_EXIT_CODES: Final = (
+    "exit codes: 0 done; 1 the network failed; 2 wrong arguments; 3 out of time: no echo or "
+    "response, fewer events than --count, or not all rigs live after --duration; 4 the rig reported an "
+    "error; 128+n send was ended by signal n"
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,14 +44,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         description="Experiment messages: be a rig, talk to one, or watch several.",
-        epilog="exit codes: 0 done; 1 the network failed; 2 wrong arguments; 3 out of time: no echo or "
-        "response, fewer events than --count, or not all rigs live after --duration; 4 the rig reported an "
-        "error; 128+n send was ended by signal n",
+        epilog=_EXIT_CODES,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (serve, send, watch):
         command.add_parser(commands)
+    for one in commands.choices.values():
+        # Lines of a command's own are shown as they are, so these are cut to their length.
+        own = one.epilog and f"{one.epilog}\n{textwrap.fill(_EXIT_CODES, 78)}"
+        one.epilog = own or _EXIT_CODES
     return parser
 
 

@@ -45,6 +45,9 @@ class Owner(Protocol):
     def oversized(self, size: int, address: Address) -> None:
         """Take note of a message beyond the limit."""
 
+    def unfinished(self, size: int, address: Address) -> None:
+        """Take note of a message that the end of the stream has cut off."""
+
     def connection_ended(self, connection: Connection, error: Exception | None) -> None:
         """Take note that a connection is over."""
 
@@ -110,8 +113,12 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Take what was complete but for the end of the stream; the transport then closes."""
-        self._splitter.feed_eof()
-        self._drain()
+        if self._splitter.waiting:
+            self._splitter.feed_eof()
+            self._drain()
+        elif self._incomplete:
+            # Part of a message or an echo: it is lost with the connection, and says nothing.
+            self._owner.unfinished(self._incomplete, self.address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let everything that waits fail."""

@@ -29,14 +29,19 @@ it (`wireframe.echo` has the format): session, number, floor. The rules:
    given up, and the receiver waits for none of them. When a number was given up
    and no message follows soon, a ping tells the floor.
 5. Datagrams are delivered in the order of their numbers, each once. One that came
-   early is echoed and kept until those before it have come, or were given up
+   early is kept until those before it have come, or were given up
    as told by a floor, or until it is 5 s old: a number given up by its sender,
-   told or by age, never blocks the order. `echo_rig._order` has the details.
+   told or by age, never blocks the order. It is echoed when it is delivered, so
+   that nothing confirmed is lost with this end. `echo_rig._order` has the details.
 6. A greeting is a numbered ``[32]``. Whoever numbers from the start sends one
    before its first numbered message; whoever sees the first number of a
    session answers with one, unless it has greeted this end before. So both
    ends know of each other after one round trip, and an old peer sees nothing but pings.
-   A greeting is sent at most five times. An end that sends the same text without
+   A greeting is sent at most five times; if it was not echoed then, the next
+   number of the other end is answered with a new one. While a message
+   has waited for more than 1.5 s, which is longer than sends usually have, an end that is
+   not known to number is greeted again, at growing intervals: all greetings may be lost.
+   An end that sends the same text without
    a number hundreds of times at the pace of the network is greeted too: a loop
    is told from a busy program by numbers (`echo_rig._brake`).
 7. Over UDP pings are repeated until echoed, for they are harmless to any

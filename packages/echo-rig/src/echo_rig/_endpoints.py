@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from echo_rig._allowed import AllowedSources
+from echo_rig._patient_listener import PatientListener
 from echo_rig.uri import is_valid_ip, split_uri, validate_uri
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ async def serve(
             start = options.pop("start_serving", True)
             # Started apart: a cancellation within `create_server` would leave the listener to nobody.
             server = await loop.create_server(end.new_connection, *place, start_serving=False, **options)
+            server = await _made_patient(end, server, options)
             end.listens_with(server)
             if start:
                 await server.start_serving()
@@ -47,6 +49,17 @@ async def serve(
         end.close()
         raise
     return end
+
+
+async def _made_patient(end: Exchange, server: asyncio.Server, options: dict[str, Any]) -> asyncio.Server:
+    """Return a server at the same address that accepts again soon after descriptors were short."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.SelectorEventLoop):
+        return server  # others do not accept by calls of the socket
+    encryption = {name: value for name, value in options.items() if name.startswith("ssl")}
+    listener = PatientListener.of(server.sockets[0], end.new_connection, end.cannot_accept, encryption)
+    server.close()
+    return await loop.create_server(end.new_connection, sock=listener, start_serving=False, **options)
 
 
 async def connect(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from echo_rig._clock_desk import ClockDesk
 from echo_rig._connection import Connection
 from echo_rig._entered_by_hand import EnteredByHand
+from echo_rig._forked import abandon_in_children, let_go
 from echo_rig._link import address_of
 from echo_rig._links import Links
 from echo_rig._verdict import Verdict
@@ -76,6 +77,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self.on_connection_lost: asyncio.Future[Any] = self._loop.create_future()
         self.on_error_received: asyncio.Future[Any] = self._loop.create_future()
         self.on_eof_received: asyncio.Future[Any] = self._loop.create_future()
+        abandon_in_children(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,8 +135,10 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         """Close the end and everything that belongs to it; safe to call twice, also without a running loop.
 
         Whoever waits for an echo or an event is cancelled; `on_connection_lost`
-        is set to ``'Close called on communicator'``.
+        is set to ``'Close called on communicator'``. In a forked child nothing is done.
         """
+        if self._is_foreign:
+            return
         self._is_closed = True
         super().close()
         # A loop that is closed has let go of all transports and of everybody who waits.
@@ -177,6 +181,10 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self.Server = server
         self._socket = server.sockets[0]
         self.logger.info("%s listens at %s", self.name, self.server_uri)
+
+    def cannot_accept(self, error: OSError) -> None:
+        """Take note that the system lacks what a connection needs."""
+        self._quiet.warn("", "accept", "%s: cannot accept now: %s", self.name, error)
 
     def new_connection(self) -> Connection:
         """Return the protocol object for a connection that a TCP server has accepted."""
@@ -239,6 +247,8 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
 
     def open_link(self, connection: Connection, address: Address) -> Link | None:
         """Return the link for a new connection, None if it is not wanted."""
+        if self._is_closed:
+            return None  # accepted right before
         if self._role == "server":
             if self.allowed is not None and address[0] not in self.allowed:
                 self._refuse_stranger(address)
@@ -277,6 +287,13 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self._quiet.warn(
             address[0], "oversized", "Dropped a message of %d bytes from %s:%s, the limit is %d",
             size, *address, MAX_STREAM_MESSAGE,
+        )  # fmt: skip
+
+    def unfinished(self, size: int, address: Address) -> None:
+        """Take note of a message that the end of the stream has cut off."""
+        self._quiet.warn(
+            address[0], "unfinished", "The stream of %s:%s ended inside a message, dropped %d bytes of it",
+            *address, size,
         )  # fmt: skip
 
     def message_received(self, message: bytes, address: Address) -> None:
@@ -319,6 +336,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
     def _link_to(self, address: Address) -> Link | None:
         """Return the link to an address; over UDP it is made if there is none."""
         if self._is_closed:
+            self._require_own_process()
             raise ConnectionResetError(f"{self.name} is closed")
         if self._transport is None and self.Server is None:
             raise ConnectionError(f"{self.name} has no transport yet")
@@ -360,6 +378,14 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
     def _refuse_stranger(self, address: Address) -> None:
         self.strangers += 1
         self._quiet.warn(address[0], "stranger", "Ignored %s:%s, which is not allowed", *address)
+
+    def _abandon(self) -> None:
+        """Let the parent of this forked child have the sockets, and the loop that waits for them."""
+        self._is_foreign = self._is_closed = True
+        sockets = [self._socket, *(self.Server.sockets if self.Server is not None else ())]
+        transports = [connection.transport for connection in self._connections.values()]
+        sockets += [one.get_extra_info("socket") for one in transports if one is not None]
+        let_go(one.fileno() for one in sockets if one is not None)
 
     def _lost(self, error: Exception | None) -> None:
         if not self._is_closed:

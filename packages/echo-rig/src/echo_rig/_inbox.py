@@ -135,13 +135,13 @@ class Inbox:
             return Received(_REFUSED)
         if self._datagrams:
             new = number.session not in self.order
-            verdict, deliver = self.order.take(number, data, now)
+            verdict, deliver, write = self.order.take(number, data, now)
         else:
             new = not outbox.peer_numbers
             # Alone: its message came before it, and was echoed and delivered.
             is_cut = not data.strip(_WHITE)
             verdict, deliver = (Verdict.FILLER, ()) if is_cut else (_NEWS, (data,))
-        write: tuple[bytes, ...] = (data,)
+            write = deliver
         if verdict is _NEWS:
             counters.news += 1
         elif verdict is _DUPLICATE:
@@ -149,15 +149,15 @@ class Inbox:
             if not self._copies.passes(data, now):
                 counters.bounces += 1
                 return Received(Verdict.BOUNCE, (), deliver)
+            write = (data,)
         elif verdict is _REFUSED:
             counters.refused += 1
-            return Received(verdict, (), deliver)
+            return Received(verdict, write, deliver)
         elif verdict is _HELD:
             counters.held += 1
         else:
             counters.fillers += 1
-            write = ()
-        if new or not outbox.peer_numbers:
+        if new or not outbox.peer_numbers or (self._datagrams and not outbox.greeted):
             outbox.numbers = True
             write += outbox.learn(now, new_session=new)
         return Received(verdict, write, deliver)

@@ -46,6 +46,10 @@ class Limits:
         When a message is repeated: before a round trip is known, and bounds.
     greetings : int
         How often a greeting is sent before it is given up.
+    greet_again_s : float
+        When a message has waited so long for its echo, in seconds, and the other end is not known to
+        number, it is greeted again, then after `longest_timeout_s`, and so on at intervals growing by
+        half. More than the time that a send usually has.
     greeting_s : float
         How long a greeting is waited for over TCP, in seconds.
     copies, copies_per_s : int, float
@@ -77,6 +81,7 @@ class Limits:
     shortest_timeout_s: float = 0.01
     longest_timeout_s: float = 0.5
     greetings: int = 5
+    greet_again_s: float = 1.5
     greeting_s: float = 5.0
     copies: int = 16
     copies_per_s: float = 3.0

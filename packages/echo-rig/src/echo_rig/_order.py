@@ -11,12 +11,16 @@ Nobody waits for a number any more when
 1. it was *told*: each number comes with its floor, the oldest one that its
    sender still wants delivered. What is below has been given up; should it come
    after all, it is a copy, for its sender does not want it any more;
-2. by *age*: no message is kept longer than `held_s`. Its sender has its echo
-   and believes it delivered, so it must be. What is skipped in this way may still
+2. by *age*: no message is kept longer than `held_s`. What is skipped in this way may still
    be wanted: if it comes later it is refused, so that its sender hears nothing
    and reports it as failed, rather than delivered late or confirmed and lost;
 3. a *new session* begins: the other end has started anew. What it said before is
    delivered before what it says now.
+
+A message is echoed when it is delivered, not while it is kept: so what its sender knows to be
+confirmed does not die with this end. It is not echoed when it is delivered by age, or because a new session
+begins: its sender may have been replaced by one that does not know it. If not, it repeats the message, and
+a copy is echoed.
 
 So a number that never comes blocks nothing for longer than `held_s`. The first
 number of a session that is seen sets `expected` to its floor; thus a receiver
@@ -83,7 +87,9 @@ class Order:
     def __contains__(self, session: int) -> bool:
         return session in self._sessions
 
-    def take(self, number: Number, data: bytes, now: float) -> tuple[Verdict, tuple[bytes, ...]]:
+    def take(
+        self, number: Number, data: bytes, now: float
+    ) -> tuple[Verdict, tuple[bytes, ...], tuple[bytes, ...]]:
         """Take a message.
 
         Parameters
@@ -101,16 +107,19 @@ class Order:
             `NEWS`, `HELD`, `DUPLICATE` or `REFUSED`.
         deliver : tuple of bytes
             What is to be delivered now, whatever the verdict.
+        echo : tuple of bytes
+            What of it is to be echoed.
         """
         if number.session == self._last_session:
             session = self._last
             if number.number == session.expected and not session.held and not session.skipped:
                 session.expected += 1
-                return _NEWS, (data,)
+                return _NEWS, (data,), (data,)
         deliver: list[bytes] = []
         session = self._find(number, deliver)
+        former = len(deliver)
         verdict = self._place(session, number.number, number.floor, data, now, deliver)
-        return verdict, tuple(deliver)
+        return verdict, tuple(deliver), tuple(deliver[former:])
 
     def on_time(self, now: float) -> tuple[bytes, ...]:
         """Return what has waited long enough; to be called at `deadline` or later."""
@@ -153,7 +162,7 @@ class Order:
             is_skipped = number >= session.floor and any(number in gap for gap in session.skipped)
             return _REFUSED if is_skipped else _DUPLICATE
         if number in session.held:
-            return _DUPLICATE
+            return _HELD
         if number == session.expected:
             deliver.append(data)
             session.expected += 1

@@ -83,13 +83,22 @@ class Outbox:
         self._greeted = False
         #: The greeting that is on its way or in line.
         self._greeting: Sending | None = None
-        #: When to tell the other end that a number was given up.
+        #: When to tell the other end that a number was given up; whether one was before it could be told.
         self._tell_at = inf
+        self._is_untold = False
+        #: When to greet once more an end that is not known to number, and how long to wait then.
+        self._greet_at = inf
+        self._patience_s = limits.longest_timeout_s
 
     @property
     def floor(self) -> int:
         """The oldest number still wanted, or the next one."""
         return next(iter(self._open), self.next_number)
+
+    @property
+    def greeted(self) -> bool:
+        """Whether a greeting was echoed, or may still be."""
+        return self._greeted
 
     @property
     def unnumbered(self) -> int:
@@ -143,10 +152,16 @@ class Outbox:
     def learn(self, now: float, *, new_session: bool) -> tuple[bytes, ...]:
         """Take notice that the other end numbers; return what to write now."""
         first, self.peer_numbers = not self.peer_numbers, True
+        self._greet_at = inf
         if first and self._datagrams:
             self.timer = min(self.timer, now + self.round_trip.timeout_s)
-        # A known end that has begun a new session has forgotten that we number.
-        greeting = self.greet(now) if new_session and (not first or not self._greeted) else ()
+            if self._is_untold and self._open:
+                # What was repeated until now carries an older floor.
+                self._tell_at = now + self._limits.shortest_timeout_s
+                self.timer = min(self.timer, self._tell_at)
+        # A known end that has begun a new session has forgotten that we number; one whose
+        # greeting was given up may never have known.
+        greeting = self.greet(now) if not self._greeted or (new_session and not first) else ()
         return (*greeting, *self._next(now)) if self._line else greeting
 
     def confirm(self, sending: Sending, now: float) -> tuple[bytes, ...]:
@@ -182,7 +197,9 @@ class Outbox:
             del self._open[sending.number]
             if sending.greeting:
                 self._greeting = None
-            elif self.peer_numbers and self._datagrams and sending.number + 1 < self.next_number:
+            if not self.peer_numbers:
+                self._is_untold = True
+            elif not sending.greeting and self._datagrams and sending.number + 1 < self.next_number:
                 # Later ones may be kept at the other end because of it. Mostly
                 # the next message says so in time, and many are given up at once.
                 self._tell_at = now + self._limits.shortest_timeout_s
@@ -198,7 +215,9 @@ class Outbox:
             again = now + self.round_trip.timeout_s if self._greeting is not None else inf
             writes += self.greet(now)
             self._tell_at = again
-        timer = self._tell_at
+        if self._greet_at <= now:
+            writes += self._greet_again(now)
+        timer = min(self._tell_at, self._greet_at)
         for sending in self._open.values():
             if not (self.peer_numbers or sending.repeatable):
                 continue
@@ -228,8 +247,20 @@ class Outbox:
         self._line.clear()
         self._behind.clear()
         self._greeting = None
-        self.timer = self._tell_at = inf
+        self.timer = self._tell_at = self._greet_at = inf
         return [sending for sending in gone if not sending.greeting]
+
+    def _greet_again(self, now: float) -> tuple[bytes, ...]:
+        """Greet once more if messages wait: without a number of the other end none of them is repeated."""
+        limits = self._limits
+        oldest = next((sending for sending in self._open.values() if not sending.greeting), None)
+        due_at = inf if oldest is None else oldest.sent_at + limits.greet_again_s
+        if due_at > now:
+            self._greet_at, self._patience_s = due_at, limits.longest_timeout_s
+            return ()
+        self._greet_at = now + self._patience_s
+        self._patience_s *= 1.5
+        return self.greet(now)
 
     def _note_late(self, data: bytes, now: float) -> None:
         if self._datagrams:
@@ -279,6 +310,9 @@ class Outbox:
             sending.data = add_number(sending.message, Number(self.session, number, floor))
             self._open[number] = sending
             self._tell_at = inf
+            if self._greet_at == inf and self._datagrams and not self.peer_numbers:
+                self._greet_at = now + self._limits.greet_again_s
+                self.timer = min(self.timer, self._greet_at)
             self._schedule(sending, now)
         self.waiting[sending.data] = sending
         return sending.data

@@ -27,7 +27,7 @@ class Verdict(enum.Enum):
     UNEXPECTED = "unexpected"
     #: The other end reports a failed callback (event 0); never echoed.
     ERROR_MESSAGE = "error message"
-    #: A numbered message that waits for those before it; echoed, delivered later.
+    #: A numbered message that waits for those before it; echoed and delivered later.
     HELD = "held"
     #: Beyond a limit, or too late; neither echoed nor delivered.
     REFUSED = "refused"

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Final
 
 from echo_rig._coroutine_tasks import CoroutineTasks
+from echo_rig._forked import foreign
 from echo_rig._log_text import WITHHELD, elided, event_name, shown_message, shown_remote_error, text_of
 from echo_rig._quiet_log import QuietLogger
 from echo_rig.callbacks import Callback, CallbackRegistry
@@ -81,6 +82,8 @@ class Communicator(Service):
     )
 
     schemes: ClassVar[tuple[str, ...]] = SCHEMES
+    #: Whether this is a forked child, and the sockets are the parent's.
+    _is_foreign = False
 
     def __init__(
         self, server_uri: str | IPAddress, name: str | None = None, logger: logging.Logger | None = None
@@ -168,7 +171,10 @@ class Communicator(Service):
             `callback` is neither callable nor a future.
         ValueError
             There is no such event.
+        ForeignProcessError
+            This is a forked child.
         """
+        self._require_own_process()
         self._registry.assign(event, callback)
 
     def clear_callbacks(
@@ -265,7 +271,12 @@ class Communicator(Service):
             stream.close()
         self._tasks.close()
 
+    def _require_own_process(self) -> None:
+        if self._is_foreign:
+            raise foreign(self.name)
+
     def _require_open(self) -> None:
+        self._require_own_process()
         if self._callbacks_closed:
             raise ConnectionError(f"{self.name} is closed")
 

@@ -7,6 +7,7 @@
         ├── RigsSilent          (also TimeoutError) all that is missing is silent
         └── RigsFailed          (also RuntimeError) at least one rig failed in another way
     RuntimeError
+    ├── ForeignProcessError     used in a child process that was forked after its creation
     ├── RemoteError             a callback at the other end raised
     └── OldPeer                 the other end does not number its messages
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["OldPeer", "RemoteError", "RigsFailed", "RigsSilent", "RoundError"]
+__all__ = ["ForeignProcessError", "OldPeer", "RemoteError", "RigsFailed", "RigsSilent", "RoundError"]
 
 
 class RoundError(Exception):
@@ -70,6 +71,14 @@ class RigsSilent(RoundError, TimeoutError):
 
 class RigsFailed(RoundError, RuntimeError):
     """Some rigs could not be asked, or answered with an error; others may be silent as well."""
+
+
+class ForeignProcessError(RuntimeError):
+    """An end, or several as one, is used in a child process that was forked after its creation.
+
+    The parent's goes on as if there were no child, whose copies of the sockets are
+    closed. Closing the end in the child does nothing. Make another one there.
+    """
 
 
 class RemoteError(RuntimeError):

@@ -59,7 +59,8 @@ class EchoProtocol(Exchange):
 
     Notes
     -----
-    To be used within the thread of its event loop. A send that fails, whatever
+    To be used within the thread of its event loop. In a forked child every send raises
+    `ForeignProcessError`, and closing does nothing: the sockets are the parent's. A send that fails, whatever
     the reason, leaves the others and the end itself as they are.
 
     Examples

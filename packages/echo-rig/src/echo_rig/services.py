@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Self
 
+from echo_rig._forked import foreign
 from echo_rig._round import Report, Send, ask_all, tell
 from echo_rig.callbacks import Callback, identity, require_callback
 from echo_rig.communicator import Communicator
@@ -80,10 +82,14 @@ class Services(Service, Mapping[str, Communicator]):
     ``concurrent=False`` asks one rig after the other, each after the response
     of the one before, or its failure.
 
-    To be used in the thread of the event loop.
+    As an asynchronous context manager it closes all rigs in the end:
+    ``async with Services(rigs) as services``.
+
+    To be used in the thread of the event loop. In a forked child the operations
+    raise `ForeignProcessError`, and closing does nothing.
     """
 
-    __slots__ = ("_rigs", "server", "timeout", "timings")
+    __slots__ = ("_process", "_rigs", "server", "timeout", "timings")
 
     #: Slot for a communicator in the role of the server. This class does not use it.
     server: Communicator
@@ -97,8 +103,15 @@ class Services(Service, Mapping[str, Communicator]):
                 raise ValueError(f"two rigs have the name {rig.name!r}")
             self._rigs[rig.name] = rig
         self.name = "services"
+        self._process = os.getpid()
         self.timeout = timeout
         self.timings: dict[str, float] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"<Services {', '.join(map(str, self))}>"
@@ -255,6 +268,7 @@ class Services(Service, Mapping[str, Communicator]):
         RigsSilent, RigsFailed
             Some rigs did not get it. All the others did.
         """
+        self._require_own_process()
         report = Report()
         for name, rig in self.items():
             try:
@@ -305,6 +319,10 @@ class Services(Service, Mapping[str, Communicator]):
             event, lambda rig: getattr(rig, method)(*args, **kwargs), rigs, concurrent=concurrent
         )
 
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._process:
+            raise foreign(self.name)
+
     async def _round(
         self,
         event: ExpMessage | int | str,
@@ -314,6 +332,7 @@ class Services(Service, Mapping[str, Communicator]):
         concurrent: bool = True,
     ) -> dict[str, list[Any]]:
         event = ExpMessage.validate(event)
+        self._require_own_process()
         report = Report()
         self.timings = report.timings
         together = [rigs] if concurrent else [{name: rig} for name, rig in rigs.items()]

@@ -26,6 +26,10 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
 _PROGRAM: Final = "udp-multicast"
+_EXIT_CODES: Final = (
+    "exit codes: 0 done; 1 the network or a file failed; 2 wrong arguments; "
+    "3 fewer readouts than --count; 128+n send or replay ended early by signal n"
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,13 +37,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         description="Readouts over UDP multicast: send, watch, record and replay them.",
-        epilog="exit codes: 0 done; 1 the network or a file failed; 2 wrong arguments; "
-        "3 fewer readouts than --count; 128+n send or replay ended early by signal n",
+        epilog=_EXIT_CODES,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (send, listen, record, replay):
         command.add_parser(commands)
+    for one in commands.choices.values():
+        one.epilog = _EXIT_CODES
     return parser
 
 

@@ -64,6 +64,7 @@ def test_a_client_may_go_on_waiting_after_its_deadline(listener, new_client):
     assert client.receive() == "OK"
 
 
+@pytest.mark.fault("C6", "json-socket", "T")
 def test_a_reply_that_trickles_does_not_move_the_frame_deadline(listener, new_client, run):
     client = new_client(listener.port, frame_timeout=0.1)
     client.send(1)
@@ -166,6 +167,7 @@ def test_no_limits_at_all_is_possible(new_server, new_client):
     assert client.receive() == 2
 
 
+@pytest.mark.fault("C4", "json-socket", "E")
 def test_a_server_that_dies_the_hard_way_is_a_broken_connection(listener, new_client, run):
     client = new_client(listener.port)
     reply = run(client.tcpcmd, 1)
@@ -180,6 +182,7 @@ def test_a_server_that_dies_the_hard_way_is_a_broken_connection(listener, new_cl
 # Limits and codecs.
 
 
+@pytest.mark.fault("C3", "json-socket", "E")
 def test_the_size_limit_of_a_client_is_checked_on_the_header(listener, new_client):
     client = new_client(listener.port, max_size=10)
     client.send(1)
@@ -222,6 +225,8 @@ def test_codecs_are_plugged_in_on_either_side(new_server, new_client):
     assert server.receive() == ["1.5", 2]
 
 
+@pytest.mark.fault("C1", "json-socket", "LW")
+@pytest.mark.fault("D10", "json-socket")
 def test_a_hundred_megabytes_arrive_in_linear_time(new_server, new_client, run):
     """Sixteen times the bytes, in processor time: quadratic work would take 256 times as long."""
     server = new_server(loads=len)
@@ -244,6 +249,7 @@ def test_a_hundred_megabytes_arrive_in_linear_time(new_server, new_client, run):
 # Addresses.
 
 
+@pytest.mark.fault("C8", "json-socket")
 def test_a_server_can_be_started_again_on_its_port_at_once(new_server, new_client):
     """Its end was closed first, so the kernel keeps the old connection for a minute."""
     port = 0
@@ -346,6 +352,7 @@ def test_a_persistent_client_and_server_keep_one_connection(new_server, new_clie
     assert {client.connection} == connections
 
 
+@pytest.mark.fault("C1", "json-socket", "L")
 def test_messages_in_one_piece_are_all_served_and_take_turns_with_other_connections(new_server, knock):
     """The second message of a connection queues up behind those of the others; none is lost."""
     server = new_server()

@@ -24,6 +24,8 @@ def poll(server):
         server.receive(timeout=0)
 
 
+@pytest.mark.fault("C2", "json-socket", "E")
+@pytest.mark.fault("C3", "json-socket", "E")
 @pytest.mark.parametrize(
     ("data", "cause"),
     [
@@ -54,6 +56,8 @@ def test_a_peer_that_sends_something_else_is_dropped_at_once_and_named(
     assert dropped.reason
 
 
+@pytest.mark.fault("C6", "json-socket", "T")
+@pytest.mark.fault("D9", "json-socket")
 def test_a_silent_client_a_half_header_and_a_half_body_stop_nobody(new_server, new_client, knock):
     """The first whole message wins, whoever came before."""
     server = new_server()
@@ -82,6 +86,7 @@ def test_who_says_nothing_or_stops_in_the_header_is_dropped_in_time(new_server, 
     assert "sent 3 bytes of a frame and then fell silent" in server.drops[1].reason
 
 
+@pytest.mark.fault("C6", "json-socket", "T")
 def test_a_trickle_does_not_move_the_deadline_of_a_frame(new_server, knock, run):
     """One byte at a time, each in time for a deadline per read."""
     server = new_server(frame_timeout=0.1)
@@ -106,6 +111,7 @@ def test_time_the_server_spends_elsewhere_is_not_the_peers_fault(new_server, kno
     assert server.dropped == 0
 
 
+@pytest.mark.fault("C4", "json-socket", "LE")
 @pytest.mark.parametrize("hard", [False, True], ids=["closes", "resets"])
 def test_a_client_that_dies_anywhere_in_its_message_costs_nothing(new_server, knock, hard):
     """At each byte of the frame, and the next client is served."""
@@ -136,6 +142,7 @@ def test_a_client_that_dies_before_its_reply_is_an_error_of_send_and_the_next_is
     assert server.receive() == {"command": "ready"}
 
 
+@pytest.mark.fault("C6", "json-socket", "T")
 def test_a_client_that_does_not_read_its_reply_costs_send_its_deadline_only(new_server, knock):
     server = new_server(frame_timeout=0.1)
     lazy = knock(server, GOOD)
@@ -232,6 +239,7 @@ def test_who_is_silent_for_longer_gives_way_to_newcomers(new_server, knock, run,
     assert server.dropped == 1
 
 
+@pytest.mark.fault("C7", "json-socket")
 def test_a_flood_of_silent_strangers_gives_way_to_who_speaks(new_server, knock, no_grace):
     server = new_server(max_connections=4)
     strangers = [knock(server) for _ in range(10)]
@@ -286,6 +294,7 @@ def test_idle_connections_of_a_persistent_server_give_way_too(new_server, new_cl
         clients[0].receive()
 
 
+@pytest.mark.fault("C3", "json-socket", "M")
 def test_memory_does_not_follow_the_number_of_long_frames(new_server, knock):
     """Many announce the limit and send: two at most get together, short messages go by."""
     size = 4 << 20
@@ -360,6 +369,7 @@ def test_long_frames_beyond_the_budget_wait_and_all_arrive(new_server, new_clien
     assert server.dropped == 0
 
 
+@pytest.mark.fault("C7", "json-socket", "T")
 def test_accepting_survives_a_lack_of_descriptors_and_goes_on_when_there_are_some(
     new_server, knock, monkeypatch, caplog
 ):
@@ -407,6 +417,16 @@ def test_only_allowed_networks_get_in(new_server, knock):
 def test_a_bad_network_is_refused_at_once(new_server):
     with pytest.raises(ValueError, match=r"10\.0\.0\.300"):
         new_server(allow=["10.0.0.300/8"])
+    with pytest.raises(TypeError, match="not a single text"):
+        new_server(allow="127.0.0.1")
+
+
+def test_nobody_is_in_an_empty_list_of_networks(new_server, knock):
+    server = new_server(allow=[])
+    stranger = knock(server, GOOD)
+    poll(server)
+    assert stranger.at_end()
+    assert [one.cause for one in server.drops] == ["PermissionError"]
 
 
 # The k-th call to the system fails.
@@ -445,6 +465,7 @@ def fail_at(monkeypatch):
     return planned
 
 
+@pytest.mark.fault("C23", "json-socket", "EL")
 @pytest.mark.parametrize("call", ["accept", "recv", "sendall", "setblocking"])
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 def test_any_one_failing_call_costs_one_connection_at_most(new_server, knock, fail_at, call, code):
@@ -464,6 +485,7 @@ def test_any_one_failing_call_costs_one_connection_at_most(new_server, knock, fa
         server.shutdown()
 
 
+@pytest.mark.fault("C23", "json-socket", "E")
 @pytest.mark.parametrize("call", ["accept", "recv", "send", "setblocking"])
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 def test_any_one_failing_call_leaves_serve_alive(new_server, knock, run, fail_at, call, code):

@@ -45,6 +45,7 @@ def receiving(run, eventually):
     return start
 
 
+@pytest.mark.fault("C19", "json-socket")
 def test_shutdown_wakes_a_waiting_server_and_has_closed_when_it_returns(new_server, receiving):
     server = new_server()
     waiting = receiving(server)
@@ -191,6 +192,7 @@ def test_shutdown_waits_for_a_handler_only_so_long(new_server, new_client, run, 
     assert server.server.fileno() == -1
 
 
+@pytest.mark.fault("C21", "json-socket", "LW")
 @pytest.mark.parametrize("persistent", [False, True])
 def test_many_threads_may_send_commands_through_one_client(new_server, new_client, run, persistent):
     """Each gets the reply to its own command."""
@@ -218,6 +220,7 @@ def test_a_busy_kept_connection_costs_a_command_its_deadline(listener, new_clien
     assert slow.result() == "at last"
 
 
+@pytest.mark.fault("C21", "json-socket", "E")
 def test_shutdown_during_many_commands_ends_them_all_by_type(new_server, new_client, run, eventually):
     server = new_server()
     run(server.serve, {"echo": lambda x: x})
@@ -254,6 +257,7 @@ def test_a_client_shut_down_while_it_connects_keeps_nothing_open(new_server, new
     assert opened[0][0].fileno() == -1
 
 
+@pytest.mark.fault("C19", "json-socket", "M")
 def test_threads_that_start_and_stop_servers_leave_nothing_behind(run):
     def work():
         for _ in range(10):
@@ -364,6 +368,7 @@ def test_an_interrupt_in_the_middle_of_watching_leaves_the_server_usable(new_ser
         assert server.receive(timeout=5) == number
 
 
+@pytest.mark.fault("C19", "json-socket")
 @pytest.mark.skipif("not hasattr(signal, 'setitimer')")
 def test_an_interrupt_leaves_receive_and_the_server_usable(new_server, knock):
     server = new_server()
@@ -423,6 +428,7 @@ def test_in_another_process_everything_but_new_messages_is_refused(new_server, n
     assert server.server.fileno() == -1
 
 
+@pytest.mark.fault("C20", "json-socket", "E")
 @pytest.mark.skipif("'fork' not in __import__('multiprocessing').get_all_start_methods()")
 def test_a_forked_child_is_refused_and_the_parent_is_not_disturbed(new_server, new_client):
     server = new_server()
@@ -455,6 +461,7 @@ server.serve({"ping": lambda: "pong"})
 """
 
 
+@pytest.mark.fault("C8", "json-socket")
 def test_a_server_that_is_killed_is_replaced_on_its_port_at_once(new_server, new_client):
     with subprocess.Popen([sys.executable, "-c", SERVER_PROGRAM], stdout=subprocess.PIPE) as process:
         try:

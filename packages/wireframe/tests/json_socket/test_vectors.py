@@ -24,6 +24,7 @@ def name(exchange):
     return json.dumps(exchange["command"])
 
 
+@pytest.mark.fault("C25", "json-socket", "W")
 @pytest.mark.parametrize("exchange", COMMANDS, ids=name)
 def test_our_client_speaks_to_a_recorded_server(listener, new_client, run, exchange):
     """It sends the recorded bytes, takes the recorded reply and is the first to close."""
@@ -68,6 +69,7 @@ def test_our_server_speaks_to_a_recorded_client(new_server, knock, exchange):
         assert server.connection.recv(1) == b""
 
 
+@pytest.mark.fault("C25", "json-socket", "W")
 def test_our_server_goes_through_the_whole_session(new_server, knock, run):
     """All recorded commands in turn, each on a connection of its own, answered by `serve`."""
     server = new_server()

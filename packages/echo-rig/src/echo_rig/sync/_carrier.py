@@ -76,6 +76,10 @@ class Carrier(ABC):
         """Return the link to an address; over UDP it is made if there is none."""
 
     @abstractmethod
+    def sockets(self) -> list[socket.socket]:
+        """Return all sockets."""
+
+    @abstractmethod
     def close_sockets(self) -> None:
         """Close all sockets; safe to call twice."""
 
@@ -96,6 +100,13 @@ class Carrier(ABC):
         self.links.clear()
         self.close_sockets()
         self.loop.leave(self)
+
+    def abandon(self, error: Exception) -> None:
+        """Close a forked child's copies of the sockets, which changes nothing for the parent's."""
+        self.failure = error
+        for one in self.sockets():
+            one.close()
+        self.loop.abandon()
 
     def move(self, loop: Loop) -> None:
         """Let another loop wait for the sockets.

@@ -82,6 +82,10 @@ class Datagrams(Carrier):
         """Never: a datagram is sent or lost."""
         return False
 
+    def sockets(self) -> list[socket.socket]:
+        """Return the socket."""
+        return [self.socket]
+
     def close_sockets(self) -> None:
         """Close the socket."""
         if self.socket.fileno() >= 0:

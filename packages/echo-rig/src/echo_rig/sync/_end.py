@@ -9,6 +9,7 @@ from asyncio import isfuture
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from echo_rig._allowed import AllowedSources
+from echo_rig._forked import abandon_in_children, foreign
 from echo_rig._verdict import Verdict
 from echo_rig.communicator import Communicator
 from echo_rig.events import Event
@@ -78,6 +79,7 @@ class End(Communicator):
         except BaseException:
             loop.selector.close()
             raise
+        abandon_in_children(self)
         self.logger.info("%s %s %s", self.name, "listens at" if role == "server" else "uses", self.server_uri)
 
     def __enter__(self) -> Self:
@@ -118,13 +120,15 @@ class End(Communicator):
         return None if link is None else link.conversation.round_trip.smoothed_s
 
     def close(self) -> None:
-        """Close the end and everything that belongs to it; safe to call twice.
+        """Close the end and everything that belongs to it; safe to call twice. Nothing in a forked child.
 
         Raises
         ------
         RuntimeError
             Another thread is using it.
         """
+        if self._is_foreign:
+            return
         with self.loop:
             super().close()
             self._carrier.close(ConnectionAbortedError(f"{self.name} is closed"))
@@ -171,8 +175,14 @@ class End(Communicator):
         else:
             self.logger.debug("From %s:%s: %s", *address, verdict.value)
 
+    def _abandon(self) -> None:
+        """Let the parent of this forked child have the sockets."""
+        self._is_foreign = True
+        self._carrier.abandon(foreign(self.name))
+
     def require_open(self) -> None:
         """Raise why the end is over, if it is."""
+        self._require_own_process()
         failure = self._carrier.failure
         if failure is not None:
             raise ConnectionAbortedError(f"{self.name} is not connected any more") from failure

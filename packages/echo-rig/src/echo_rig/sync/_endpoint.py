@@ -50,7 +50,8 @@ class Endpoint(End):
     thread of that call. Callbacks may send and wait too; what arrives meanwhile
     is echoed, and its callbacks run when the present one is over. They are plain functions.
 
-    One thread at a time: a call while another thread is inside one raises RuntimeError.
+    One thread at a time: a call while another thread is inside one raises RuntimeError. In a forked
+    child calls raise `ForeignProcessError`, and closing does nothing: the sockets are the parent's.
 
     ``Ctrl-C`` interrupts any wait and leaves the end as it is. If it hits the
     microseconds in which a message is taken or written, the other messages of that

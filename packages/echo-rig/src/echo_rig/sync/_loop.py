@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from echo_rig._forked import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +43,27 @@ class Timed(Protocol):
         """Do what is due, and set or drop the deadline."""
 
 
+class _Right(Protocol):
+    """The right to be inside: a lock, or none in a forked child."""
+
+    def acquire(self, blocking: bool = ...) -> bool:
+        """Take it, if it is free."""
+        ...
+
+    def release(self) -> None:
+        """Give it back."""
+
+
+class _Foreign:
+    """What a loop has for a lock in a forked child."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        raise foreign("this end")
+
+    def release(self) -> None:
+        """Let out who was inside when the process was forked."""
+
+
 class Loop:
     """Waits for sockets and deadlines, takes what comes, then runs callbacks.
 
@@ -53,7 +77,7 @@ class Loop:
     deadlines : dict
         Monotonic seconds by what is then due.
     members : list of Member
-        The ends. When the last one leaves, the selector is closed.
+        The ends; nobody in a forked child. When the last one leaves, the selector is closed.
     dropped : int
         Calls of callbacks that did not find room in the line.
 
@@ -61,6 +85,8 @@ class Loop:
     ------
     RuntimeError
         On entering: another thread is inside.
+    ForeignProcessError
+        On entering: this is a forked child.
     """
 
     __slots__ = (
@@ -82,7 +108,7 @@ class Loop:
         #: Spares the selector, which costs more than to read, where there is one socket only.
         self._read_blocking: Callable[[], bool] | None = None
         self.dropped = 0
-        self._lock = threading.RLock()
+        self._lock: _Right = threading.RLock()
         self._calls: deque[tuple[int, Callable[..., object], tuple[Any, ...]]] = deque()
         self._call_bytes = 0
         self._in_callback = False
@@ -96,6 +122,20 @@ class Loop:
 
     def __exit__(self, *details: object) -> None:
         self._lock.release()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this is a forked child, and the sockets are the parent's."""
+        return isinstance(self._lock, _Foreign)
+
+    def abandon(self) -> None:
+        """Let nobody in any more, because this is a forked child; safe to call twice."""
+        self._lock = _Foreign()
+        self.members.clear()
+        self._calls.clear()
+        # Nothing is unregistered: some selectors are one and the same as the parent's.
+        with contextlib.suppress(OSError):  # others are gone in a child
+            self.selector.close()
 
     def join(self, member: Member) -> None:
         """Take note of an end whose sockets are registered."""
@@ -148,6 +188,8 @@ class Loop:
     def turn(self, wait_s: float) -> int:
         """Wait until something comes or is due, or for so many seconds; return how much came."""
         if not self.members:
+            if self.is_foreign:  # forked by a callback
+                raise foreign("this end")
             raise ConnectionAbortedError("closed")
         if self.deadlines:
             wait_s = min(wait_s, min(self.deadlines.values()) - time.monotonic())

@@ -116,7 +116,9 @@ class Rigs(Service, Mapping[str, Endpoint]):
         return len(self) > 0 and all(rig.is_connected for rig in self.values())
 
     def close(self) -> None:
-        """Close all rigs; safe to call twice."""
+        """Close all rigs; safe to call twice. In a forked child nothing is done."""
+        if self._loop.is_foreign:
+            return
         with self._loop, contextlib.ExitStack() as stack:
             for rig in reversed(list(self.values())):
                 stack.callback(rig.close)
@@ -158,13 +160,14 @@ class Rigs(Service, Mapping[str, Endpoint]):
             Some rigs did not get it. All the others did.
         """
         report = Report()
-        for name, rig in self.items():
-            try:
-                rig.alyx(alyx)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is one rig's, and is told in the end
-                report.failures[name] = error
-            else:
-                report.results[name] = []
+        with self._loop:
+            for name, rig in self.items():
+                try:
+                    rig.alyx(alyx)
+                except Exception as error:  # noqa: BLE001 - it is one rig's, and is told in the end
+                    report.failures[name] = error
+                else:
+                    report.results[name] = []
         report.require_all("ALYX", list(self))
 
     def ask(

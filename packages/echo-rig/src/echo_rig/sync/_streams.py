@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Bytes kept for an other end that does not read; beyond, nothing more is taken from it.
 MAX_UNSENT: Final = 256 * 1024
 #: Seconds until the next attempt when no connection can be accepted, because files are short.
-ACCEPT_AGAIN_S: Final = 0.25
+ACCEPT_AGAIN_S: Final = 0.1
 
 
 class Stream:
@@ -121,8 +121,12 @@ class Stream:
             self._splitter.feed(data)
             self._drain()
         else:
-            self._splitter.feed_eof()
-            self._drain()
+            if self._splitter.waiting:
+                self._splitter.feed_eof()
+                self._drain()
+            elif self._incomplete:
+                # Part of a message or an echo: it is lost with the connection, and says nothing.
+                self._carrier.unfinished(self._incomplete, self.address)
             self.close()
 
     def _drain(self) -> None:
@@ -200,6 +204,11 @@ class Streams(Carrier):
         if stream is not None and stream.link is link:
             stream.close(interrupted())
 
+    def sockets(self) -> list[socket.socket]:
+        """Return the listener and those of all connections."""
+        listener = [] if self._listener is None else [self._listener]
+        return listener + [stream.socket for stream in self._streams.values()]
+
     def close_sockets(self) -> None:
         """Close the listener and all connections."""
         for stream in tuple(self._streams.values()):
@@ -225,6 +234,13 @@ class Streams(Carrier):
         self.owner._quiet.warn(
             address[0], "oversized", "Dropped a message of %d bytes from %s:%s, the limit is %d",
             size, *address, MAX_STREAM_MESSAGE,
+        )  # fmt: skip
+
+    def unfinished(self, size: int, address: Address) -> None:
+        """Take note of a message that the end of the stream has cut off."""
+        self.owner._quiet.warn(
+            address[0], "unfinished", "The stream of %s:%s ended inside a message, dropped %d bytes of it",
+            *address, size,
         )  # fmt: skip
 
     def on_time(self) -> None:

@@ -73,7 +73,9 @@ class Socket:
         Raise from `receive` what a peer did wrong; otherwise it is only dropped,
         counted and logged.
     allow : iterable of str, optional
-        Networks (``"192.168.4.0/24"``) whose hosts a server accepts.
+        Addresses and networks (``"192.168.4.0/24"``) whose hosts a server
+        accepts; None, the default, for all. An empty list is a list too: nobody
+        is in it.
     loads, dumps : callable, optional
         Replace the standard JSON codec, see `wireframe.lenjson`.
 
@@ -91,6 +93,8 @@ class Socket:
     ValueError
         Unknown role, negative time or `max_size`, no connection allowed, or bad
         network.
+    TypeError
+        `allow` is a single text.
     OSError
         A server cannot listen there.
 
@@ -144,6 +148,8 @@ class Socket:
         decoder = functools.partial(Decoder, max_size, loads=loads)
         self._client = Client(decoder, self._frame_timeout, persistent=persistent)
         if role == "server":
+            if isinstance(allow, str):
+                raise TypeError(f"a list of networks, not a single text: {allow!r}")
             networks = None if allow is None else tuple(map(ipaddress.ip_network, allow))
             self.server = listen(ip_address, port)
             self._bound: tuple[str, int] = self.server.getsockname()[:2]

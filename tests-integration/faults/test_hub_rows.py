@@ -1,0 +1,81 @@
+"""Faults of the catalogue, played between hubs and their drivers or bridges with the tools of this folder."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+from proxy import Faults, TcpProxy
+
+from mxl_sockets import AggregatedSocketHub, Bridge, Driver, SocketHub
+
+LIMIT_S = 20.0
+STEPS, MOLECULES = 20, 3
+
+
+def fields(step):
+    """Numbers with all kinds of bits."""
+    return np.random.default_rng(step).normal(size=(MOLECULES, 3)) * 10.0 ** np.arange(-200, 100, 100)
+
+
+class Recorder:
+    """A molecule that answers with the field, turned round, and knows what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, field):
+        self.asked.append(np.array(field))
+        return np.asarray(field)[::-1]
+
+
+@contextlib.contextmanager
+def running(*clients):
+    """Drivers and bridges in threads of their own; the hub stops them."""
+    threads = [threading.Thread(target=one.run) for one in clients]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for one in clients:
+            one.stop()
+        for thread in threads:
+            thread.join(LIMIT_S)
+            assert not thread.is_alive()
+
+
+@pytest.mark.fault("C1", "mxl-sockets", "LW")
+@pytest.mark.fault("C1", "mxl-aggregated", "LW")
+@pytest.mark.parametrize("kind", ["drivers", "bridge"])
+@pytest.mark.parametrize("piece", [1, 7])
+def test_c01_steps_byte_by_byte_are_the_same_steps(figure, kind, piece):
+    """L W: every connection goes through a proxy that passes on a few bytes at a time; every bit is kept."""
+    models = [Recorder() for _ in range(MOLECULES)]
+    pieces = Faults(piece=piece)
+    is_bridge = kind == "bridge"
+    with contextlib.ExitStack() as stack:
+        hub = stack.enter_context((AggregatedSocketHub if is_bridge else SocketHub)(port=0, timeout=LIMIT_S))
+        between = stack.enter_context(TcpProxy(hub.address, pieces, pieces))
+        inits = {one: {"dt_au": 1.0} for one in range(MOLECULES)}
+        clients = []
+        if is_bridge:
+            bridge = Bridge("node-0", between.address)
+            clients.append(bridge)
+            inits = {one: {**init, "aggregate_group": "node-0"} for one, init in inits.items()}
+        address = bridge.local_address if is_bridge else between.address
+        clients += [Driver(model, address) for model in models]
+        stack.enter_context(running(*clients))
+        assert hub.wait_until_bound(inits, timeout=LIMIT_S)
+        for step in range(STEPS):
+            answer = hub.step(fields(step))
+            assert answer.tobytes() == np.ascontiguousarray(fields(step)[:, ::-1]).tobytes()
+        count = between.counts["to server"] + between.counts["to client"]
+    # Who is which molecule is decided by who came first.
+    asked = sorted(np.array(model.asked).tobytes() for model in models)
+    told = np.array([fields(step) for step in range(STEPS)])
+    assert asked == sorted(told[:, one].tobytes() for one in range(MOLECULES))
+    package = "mxl-aggregated" if is_bridge else "mxl-sockets"
+    figure(f"{package}: {STEPS} steps, {count} bytes in pieces of {piece}: all bits the same")
