@@ -180,18 +180,25 @@ def test_a_blocking_end_is_of_no_use_in_a_child_and_the_parents_goes_on(scheme, 
     with listening(scheme) as (listener, uri):
         rig = echo_rig.sync.connect(uri, "video")
         rigs = echo_rig.sync.Rigs([rig] if together else [])
-        with rig, rigs, forked(
-            lambda: rig.init(1),
-            lambda: rig.send(b"child"),
-            lambda: rig.wait_for("EXPINIT"),
-            rig.poll,
-            rig.serve,
-            rig.forget_events,
-            lambda: rig.assign_callback("EXPINIT", print),
-            rig.close,
-            rigs.close,
-            *((lambda: rigs.init(1), lambda: rigs.wait_for("EXPINIT"), lambda: rigs.alyx(None)) * together),
-        ) as child:
+        with (
+            rig,
+            rigs,
+            forked(
+                lambda: rig.init(1),
+                lambda: rig.send(b"child"),
+                lambda: rig.wait_for("EXPINIT"),
+                rig.poll,
+                rig.serve,
+                rig.forget_events,
+                lambda: rig.assign_callback("EXPINIT", print),
+                rig.close,
+                rigs.close,
+                *(
+                    (lambda: rigs.init(1), lambda: rigs.wait_for("EXPINIT"), lambda: rigs.alyx(None))
+                    * together
+                ),
+            ) as child,
+        ):
             assert child.raised() == [FOREIGN] * 7 + [None] * 2 + [FOREIGN] * 3 * together
             peer = listener if scheme == "udp" else listener.accept()[0]
             with peer:

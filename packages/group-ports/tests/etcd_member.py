@@ -19,7 +19,7 @@ def main():
     source = EtcdLeaderSource([url], ttl_s=int(ttl_s))
     with Group.standalone("rack", "a", size=3, leader_source=source) as group:
         for _ in sys.stdin:
-            status = group.status
+            status = group.status()
             state = {"id": group.getGroupId().hex(), "leads": status.is_leader, "term": status.term}
             print(json.dumps(state), flush=True)
 

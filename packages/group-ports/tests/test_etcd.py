@@ -68,7 +68,7 @@ def agreed(groups):
     """Wait until all name the same leader, and it knows; return it, and the others."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
-        states = [group.status for group in groups]
+        states = [group.status() for group in groups]
         leaders = [group for group, status in zip(groups, states, strict=True) if status.is_leader]
         known = {(status.leader_id, status.term) for status in states}
         if known == {(leader.getGroupId(), leader.term) for leader in leaders}:
@@ -311,7 +311,7 @@ def test_a_longer_lease_than_asked_for_is_not_relied_upon(scripted, join):
     scripted.behaviour["/v3/lease/grant"] = lambda _: answer({"ID": "7", "TTL": "4000000000"})
     group = join(scripted.url)
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
-    assert group.status.until < time.monotonic() + 3.0
+    assert group.status().until < time.monotonic() + 3.0
 
 
 def test_another_leader_is_known_by_what_it_says(scripted, join):
@@ -509,6 +509,26 @@ def test_leaving_a_group_ends_all_threads_of_the_source(scripted, join):
     group.leave()
     names = [thread.name for thread in threading.enumerate()]
     assert not [name for name in names if name.startswith("group-ports")]
+
+
+@pytest.mark.fault("C23", "group-ports")
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_source_without_a_thread_is_a_port_error_and_leaves_none(monkeypatch, scripted, failing):
+    start, starts = threading.Thread.start, []
+
+    def scarce(thread):
+        if thread.name.startswith("group-ports etcd"):
+            starts.append(thread)
+            if len(starts) == failing:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    source = EtcdLeaderSource([scripted.url])
+    with pytest.raises(PortError, match="the leader source cannot begin"):
+        Group.standalone("rack", "a", leader_source=source)
+    assert len(starts) == failing
+    assert not [thread for thread in starts if thread.is_alive()]
 
 
 def test_a_source_serves_one_member(scripted, join):

@@ -137,7 +137,9 @@ def test_messages_and_news_come_in_order_with_their_kind(join):
     assert leader.sendToMember(b"down")
     assert next_event(follower, Message) == Message(MessageKind.FROM_LEADER, b"down")
     assert leader.send(bytearray(b"all"))
-    assert next_event(follower, Message) == Message(MessageKind.GROUP, b"all")
+    message = next_event(follower, Message)
+    assert (message.kind, message.data) == (MessageKind.GROUP, b"all")
+    assert message.sender == leader.getGroupId()
 
 
 def test_recv_takes_messages_and_leaves_news(join):
@@ -392,7 +394,7 @@ def test_after_leaving_every_call_says_so(join):
         0,
         None,
     )
-    assert leader.statistics().publisher.sent > 0
+    assert leader.statistics.publisher.sent > 0
     with pytest.raises(PortError):
         drain(leader)
     assert follower.wait_until(lambda status: status.size == 1)
@@ -438,7 +440,7 @@ def test_a_user_who_does_not_read_costs_messages_that_are_counted_and_no_news(jo
         follower.send(bytes([number]))
         assert follower.recv() == bytes([number])
     deadline = time.monotonic() + LIMIT_S
-    while leader.statistics().dropped_messages < 15:
+    while leader.statistics.dropped_messages < 15:
         assert time.monotonic() < deadline
     follower.leave()
     assert leader.wait_until(lambda status: status.size == 1)
@@ -568,25 +570,22 @@ def test_an_address_that_is_taken_is_an_error(peer):
         Group.standalone("rack", "a", settings=PortSettings(port=port))
 
 
-def test_only_heartbeats_carry_the_extension(peer):
+def test_all_that_a_member_publishes_carries_the_extension(peer):
     with Group.standalone("rack", "a", size=1, params=FAST) as group:
         subscriber = peer(zmq.SUB, group.address)
         sequences = []
         tags = set()
-        while len(sequences) < 3 or b"msg" not in tags:
+        while len(sequences) < 3 or not {b"msg", b"tic", b"ldr"} <= tags:
             group.send(b"x")
             message = decode_frames(subscriber.recv_multipart())
             tags.add(message.tag)
-            assert (message.tag == b"tic") == (message.extension is not None)
-            if message.extension is not None:
-                assert decode_body(b"tic", message.payload) == Tic(group.getGroupId())
-                assert message.extension.sender == group.getGroupId()
-                sequences.append(message.extension.sequence)
+            assert message.extension.sender == group.getGroupId()
+            sequences.append(message.extension.sequence)
         assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
 
 
-def test_numbered_messages_tell_the_publisher(join):
-    leader, (follower,) = join(2, settings=PortSettings(numbered=True, group="rack.a"))
+def test_messages_tell_the_publisher(join):
+    leader, (follower,) = join(2)
     follower.send(b"x")
     assert next_event(leader, Message).sender == follower.getGroupId()
 
@@ -599,14 +598,15 @@ def test_garbage_from_a_publisher_is_counted_and_kills_nothing(peer, vectors):
         tic = encode_body(Tic(b"\x7f" + bytes(15)))
         deadline = time.monotonic() + LIMIT_S
         # What is sent before the subscription has come is lost.
-        while group.groupSize() < 2 or not group.statistics().subscriber.dropped:
+        while group.groupSize() < 2 or not group.statistics.subscriber.dropped:
             assert time.monotonic() < deadline
             publisher.send_multipart([b"ldr", b"short"])
             publisher.send_multipart([b"rcm", bytes(64)])
             publisher.send_multipart([b"tic", tic])
-        assert group.statistics().failed == 0
+        assert group.statistics.failed == 0
 
 
+@pytest.mark.fault("C20", "group-ports", "E")
 def test_a_forked_child_is_told_to_join_itself(join):
     leader, _ = join(2)
     reading, writing = os.pipe()
@@ -626,3 +626,28 @@ def test_a_forked_child_is_told_to_join_itself(join):
         assert b"another process" in pipe.read()
     os.waitpid(child, 0)
     assert leader.send(b"x")
+
+
+def test_members_of_a_timed_group_send_ask_and_vote(join):
+    """In the original, the first message ends each of them. Each message says when it was sent."""
+    before = time.time()
+    leader, (follower,) = join(2, timed=True)
+    assert follower.send(b"to all")
+    assert follower.sendToLeader(b"question")
+    stamps = []
+    for data in (b"to all", b"question"):
+        while (message := next_event(leader, Message)).data != data:
+            pass
+        stamps.append(message.stamp)
+    assert leader.sendToMember(b"answer", message.sender)
+    while (message := next_event(follower, Message)).data != b"answer":
+        pass
+    stamps.append(message.stamp)
+    assert all(abs(stamp - before) < 600 for stamp in stamps)
+    assert leader.statistics.subscriber.dropped == {}
+    rfv_id = follower.requestVote(b"topic", Voting.CONSENSUS, 5000.0)
+    for group in (leader, follower):
+        assert next_event(group, VoteRequested).rfv_id == rfv_id
+        assert group.sendVote(rfv_id, True)
+    for group in (leader, follower):
+        assert next_event(group, VoteResult) == VoteResult(rfv_id, Vote.YES)

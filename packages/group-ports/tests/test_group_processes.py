@@ -116,6 +116,7 @@ def test_votes_can_be_cast_by_hand_and_silence_is_a_timeout(start):
         member.wait_event("vote_result", rfv=silent, vote="timeout")
 
 
+@pytest.mark.fault("C8", "group-ports", "T")
 def test_a_killed_leader_is_succeeded(start):
     members = start(3)
     leader, _ = agreed_leader(members)
@@ -179,6 +180,7 @@ def test_a_flood_delays_no_timer(start):
         assert changes == set(), f"the group did not stay as it was: {changes}"
 
 
+@pytest.mark.fault("C15", "group-ports", "T")
 def test_a_wall_clock_that_jumps_changes_nothing(start):
     members = start(3, vote="yes")
     _leader, _ = agreed_leader(members)
@@ -282,9 +284,20 @@ def test_a_configuration_that_is_not_there_is_exit_code_1(tmp_path, capfd):
     assert capfd.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.fault("C19", "group-ports")
 def test_stop_leaves_and_exits_with_0(start):
     one, other = start(2)
     one.wait_event("joined", id=other.id)
     other.say("stop")
     one.wait_event("left", id=other.id)
     assert other.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("command", [[], ["member"], ["keygen"]])
+def test_help_lists_the_exit_codes(capsys, command):
+    from group_ports.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "exit codes: 0 done; 1 " in capsys.readouterr().out

@@ -338,7 +338,7 @@ def test_a_leader_nobody_confirms_says_so_by_the_clock(join, desk):
         time.sleep(0.01)
     assert not leader.isLeader()
     assert not leader.hasLeader()
-    assert leader.status.until == math.inf
+    assert leader.status().until == math.inf
     assert leader.wait_until(lambda status: status == leader._worker.board._status)
 
 

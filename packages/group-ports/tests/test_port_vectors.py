@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import zmq
 
 from group_ports import GroupAnsPort, GroupPubPort, GroupQryPort, GroupSubPort, PortSettings
+
+from .conftest import LIMIT_S
 
 CLOCK = 1700000000.25
 SETTINGS = PortSettings(clock=lambda: CLOCK, recv_timeout=10.0)
@@ -32,6 +36,7 @@ def test_published_frames_are_those_of_the_original(vectors, make_port, peer, ti
     assert pub.statistics.sent == len(golden)
 
 
+@pytest.mark.fault("C25", "group-ports", "W")
 @pytest.mark.parametrize("timed", [False, True])
 def test_published_frames_of_the_original_are_understood(vectors, make_port, peer, timed):
     """Our subscriber hands out exactly what a bare publisher sent."""
@@ -46,6 +51,7 @@ def test_published_frames_of_the_original_are_understood(vectors, make_port, pee
         assert sub.get_recvTime() == (CLOCK if timed else 0.0)
 
 
+@pytest.mark.fault("C25", "group-ports", "W")
 @pytest.mark.parametrize("timed", [False, True])
 def test_queries_are_those_of_the_original(vectors, make_port, peer, timed):
     """A bare ROUTER gets the recorded frames behind our identity; we get its answers."""
@@ -86,6 +92,8 @@ def rejects_through(port, send, receive, good, rejects):
     return len(rejects)
 
 
+@pytest.mark.fault("C2", "group-ports", "E")
+@pytest.mark.fault("D12", "group-ports")
 def test_all_rejects_are_dropped_and_counted(vectors, make_port, peer):
     """Of the 28 messages that end a member of the original, none comes out and none is forgotten."""
     sub = make_port(GroupSubPort, settings=SETTINGS)
@@ -127,6 +135,32 @@ def test_a_flood_of_frames_in_one_message_is_one_dropped_message(make_port, peer
     assert sub.statistics.dropped == {"BadHeader": 1}
 
 
+@pytest.mark.fault("C3", "group-ports", "T")
+@pytest.mark.parametrize("kind", [GroupSubPort, GroupAnsPort])
+def test_a_message_of_very_many_frames_holds_nobody_up(make_port, peer, kind):
+    """A look reads some of them and no more, so whoever looks has time for other things in between."""
+    port = make_port(kind, settings=SETTINGS)
+    if kind is GroupSubPort:
+        tag, (socket, address) = b"msg", peer(zmq.XPUB)
+        port.update(*address)
+        socket.recv()
+    else:
+        tag, socket = b"mtl", peer(zmq.DEALER, port.address)
+    socket.send_multipart([tag] * 20_000)
+    socket.send_multipart([tag, b"good"])
+    receive, reads = port._recv_frame, []
+    port._recv_frame = lambda *arguments: (reads.append(1), receive(*arguments))[1]
+    deadline = time.monotonic() + LIMIT_S
+    arrival = None
+    while arrival is None:
+        assert time.monotonic() < deadline
+        reads.clear()
+        arrival = port.take()
+        assert len(reads) < 1100
+    assert arrival.payload == b"good"
+    assert port.statistics.dropped == {"BadHeader": 1}
+
+
 def test_a_message_of_one_frame_takes_nothing_from_the_next(make_port, peer):
     """Its only frame looks like the tag of what follows, which may be another member's."""
     publisher, address = peer(zmq.XPUB)
@@ -139,6 +173,7 @@ def test_a_message_of_one_frame_takes_nothing_from_the_next(make_port, peer):
     assert sub.statistics.dropped == {"BadHeader": 3}
 
 
+@pytest.mark.fault("C3", "group-ports", "E")
 def test_a_frame_longer_than_allowed_ends_the_connection_and_nothing_else(make_port, peer, eventually):
     """The sender is cut off; others are heard."""
     ans = make_port(GroupAnsPort, settings=PortSettings(max_size=1000, recv_timeout=10.0))

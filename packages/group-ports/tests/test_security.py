@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def test_key_of_a_known_publisher_can_be_asked_for(make_port):
     pub.wait_ready(1)
 
 
+@pytest.mark.fault("C18", "group-ports", "E")
 def test_attacker_without_keys_gets_nothing_in_or_out(members, make_port, eventually):
     """Another process tries no security, a password, a pair of its own and a wrong server key."""
     pub, ans = converse(*members, make_port)
@@ -201,6 +203,25 @@ def test_questions_that_libzmq_would_not_ask_get_an_answer(context):
         asking.close()
 
 
+@pytest.mark.fault("C23", "group-ports")
+def test_a_list_for_which_there_is_no_thread_is_an_error_and_its_context_ends(monkeypatch):
+    keys = CurveKeys.generate()
+    keys = replace(keys, allowed=frozenset([keys.public]))
+    start = threading.Thread.start
+
+    def scarce(thread):
+        if "allow list" in thread.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    before = threading.active_count()
+    with pytest.raises(PortError, match="allow list error") as caught:
+        StandaloneParent(keys=keys)
+    assert caught.value.errno == PortError.EAGAIN
+    assert threading.active_count() == before
+
+
 def test_list_ends_with_its_context(context):
     allowed = AllowList(context)
     context.term()
@@ -208,6 +229,7 @@ def test_list_ends_with_its_context(context):
     assert not allowed._thread.is_alive()
 
 
+@pytest.mark.fault("C18", "group-ports", "T")
 def test_flood_of_failed_handshakes_stalls_nobody(make_port):
     """libzmq would stop delivering after some thousand events that nobody reads."""
     ans = make_port(GroupAnsPort, settings=PortSettings(recv_timeout=10.0))
@@ -231,6 +253,7 @@ def test_flood_of_failed_handshakes_stalls_nobody(make_port):
     assert ans.statistics.handshake_failures == {"protocol": failed}
 
 
+@pytest.mark.fault("C18", "group-ports", "T")
 def test_stranger_that_stalls_is_cut_off(members, make_port, eventually):
     """Half a greeting and then silence holds a connection as long as the settings say."""
     keys = settings(members[0], handshake_s=0.2)
@@ -248,6 +271,7 @@ def test_stranger_that_stalls_is_cut_off(members, make_port, eventually):
     eventually(lambda: pub.statistics.handshake_failures, "the count")
 
 
+@pytest.mark.fault("C19", "group-ports", "M")
 def test_closed_ports_leave_no_thread(members, make_port):
     before = threading.active_count()
     for kind in (GroupPubPort, GroupSubPort, GroupQryPort, GroupAnsPort):

@@ -369,6 +369,16 @@ def test_no_call_waits_for_ever(listen, monkeypatch):
     one.wait(7001)
 
 
+@pytest.mark.fault("C23", "group-ports")
+def test_without_a_thread_it_is_a_port_error(monkeypatch):
+    def scarce(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    with pytest.raises(PortError, match="mDNS cannot begin"):
+        Listener(ZeroconfDiscovery([HERE]))
+
+
 def test_an_interface_that_is_not_there_is_an_error_and_leaves_nothing_behind():
     before = threading.active_count()
     with pytest.raises(OSError, match="address"):

@@ -133,14 +133,15 @@ def runtime(cleanup, monkeypatch):
 
 @pytest.fixture
 def bound(make_hub, scripted):
-    """Make a hub with scripted drivers for molecules 0, 1, ...; INITs are read."""
+    """Make a hub with scripted drivers for molecules 0, 1, ... in a field, or as told; INITs are read."""
 
-    def make(count=1, **settings):
+    def make(count=1, parameters=None, **settings):
+        given = {"dt_au": 0.25} if parameters is None else parameters
         hub = make_hub(**settings)
         drivers = []
         for molecule_id in range(count):
             drivers.append(scripted(hub))
-            assert hub.wait_until_bound({one: {"dt_au": 0.25} for one in range(molecule_id + 1)})
+            assert hub.wait_until_bound(dict.fromkeys(range(molecule_id + 1), given))
             drivers[-1].read_init()
         return hub, drivers
 

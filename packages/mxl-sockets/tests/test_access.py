@@ -13,16 +13,23 @@ from mxl_sockets._access import foreign_user, is_allowed, parse_allowed
 
 
 def test_without_a_list_everybody_may_come():
-    assert parse_allowed([]) == ()
-    assert is_allowed("203.0.113.9", ())
-    assert is_allowed("2001:db8::1", ())
+    assert parse_allowed(None) is None
+    assert is_allowed("203.0.113.9", None)
+    assert is_allowed("2001:db8::1", None)
+
+
+def test_nobody_is_in_an_empty_list():
+    """A program that found no network to allow does not open its hub to all."""
+    allowed = parse_allowed(network for network in [])
+    assert allowed == ()
+    assert not is_allowed("127.0.0.1", allowed)
+    assert not is_allowed("::1", allowed)
 
 
 @pytest.mark.parametrize(
     ("entry", "inside", "outside"),
     [
         ("10.1.0.0/16", "10.1.255.3", "10.2.0.1"),
-        ("10.1.2.3/16", "10.1.0.1", "10.0.0.1"),
         ("10.1.2.3", "10.1.2.3", "10.1.2.4"),
         ("::1", "::1", "::2"),
         ("fe80::/10", "fe80::1%eth0", "fec0::1"),
@@ -49,6 +56,17 @@ def test_one_entry_of_many_is_enough():
 def test_anything_else_is_refused_when_the_list_is_read(entry):
     with pytest.raises(ValueError, match="does not appear to be"):
         parse_allowed(["127.0.0.1", entry])
+
+
+def test_an_address_within_a_network_may_be_a_slip_and_is_refused():
+    with pytest.raises(ValueError, match=r"10\.1\.2\.3/16 has host bits set"):
+        parse_allowed(["10.1.2.3/16"])
+
+
+@pytest.mark.parametrize("text", ["10.1.0.0/16", ""])
+def test_a_single_text_is_not_taken_for_a_list(text):
+    with pytest.raises(TypeError, match="a list of addresses, not a single text"):
+        parse_allowed(text)
 
 
 def test_our_own_processes_are_no_strangers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 
@@ -371,6 +372,18 @@ def test_the_result_of_a_step_whose_hub_is_gone_is_thrown_away(how):
     assert results(protocol.stepped(bytes(48), [b"", b""])).keys() == {1, 2}
 
 
+def test_a_step_that_waited_dies_with_its_connection():
+    """The next hub gets no result of what the last one had asked too early."""
+    protocol = BridgeProtocol("a")
+    ready(protocol)
+    protocol.receive(step_of(1, 2))
+    protocol.receive(step_of(1, 2))
+    protocol.begin()
+    assert protocol.is_stale
+    assert protocol.stepped(bytes(48), [b"", b""]) == []
+    assert (protocol.work, protocol.steps) == (Work.NOTHING, 0)
+
+
 @pytest.mark.parametrize(
     ("events", "error"),
     [
@@ -413,3 +426,16 @@ def test_stop_ends_it_whatever_it_does():
     assert protocol.work is Work.END
     with pytest.raises(ValueError, match="no name of a group"):
         BridgeProtocol(" ")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((9, -3, 4))))
+def test_answers_of_three_in_any_order_reach_their_own_molecules(order):
+    """Two molecules cannot tell an order from its inverse, three can."""
+    ids = (9, -3, 4)
+    share = GroupShare(ids, slice(0, 3))
+    frame = aggregate.encode_result({one: (np.full(3, float(one)).tobytes(), b"%d" % one) for one in order})
+    decoder = aggregate.Decoder()
+    decoder.feed(frame)
+    answer = share.read(decoder.next_event())
+    assert answer.amplitudes[:, 0].tolist() == [9.0, -3.0, 4.0]
+    assert answer.extras == [b"9", b"-3", b"4"]

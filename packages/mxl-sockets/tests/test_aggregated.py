@@ -23,6 +23,7 @@ from mxl_sockets import (
     SocketHub,
     StepTimeout,
     _aggregate_links,
+    _aggregate_roster,
     mpi,
 )
 from wireframe import aggregate
@@ -94,7 +95,7 @@ def test_parameters_keep_their_names_order_and_defaults():
     ]
     assert found["keywords"] == {
         "resume": False,
-        "allow": (),
+        "allow": None,
         "listener": None,
         "handshake_timeout": 10.0,
         "silence_limit": None,
@@ -205,6 +206,7 @@ def test_a_group_that_grows_gets_all_its_molecules_anew(make_hub, play):
         assert hub.wait_until_bound(inits)
 
 
+@pytest.mark.fault("C1", "mxl-aggregated", "E")
 def test_22_a_hello_is_read_in_pieces_and_a_bad_one_costs_its_sender_only(make_hub, play, eventually):
     """Bad JSON, bad UTF-8, a list, garbage: dropped with a reason; the real bridge is served meanwhile."""
     hub = make_hub()
@@ -245,8 +247,9 @@ def test_no_more_than_so_many_may_wait(make_hub, play, eventually):
     assert len(hub.status().waiting) == 2
 
 
-def test_networks_that_are_not_allowed_are_refused(make_hub, play, eventually):
-    hub = make_hub(allow=["10.0.0.0/8"])
+@pytest.mark.parametrize("networks", [["10.0.0.0/8"], []])
+def test_networks_that_are_not_allowed_are_refused(make_hub, play, eventually, networks):
+    hub = make_hub(allow=networks)
     stranger = play(hub)
     eventually(lambda: (hub.status(), stranger.is_closed())[1])
 
@@ -793,3 +796,98 @@ def test_an_exception_of_a_signal_handler_costs_the_bridge_that_was_being_read(
     new.answer()
     b.answer()
     assert step.result(LIMIT_S).tolist() == FIELDS.tolist()
+
+
+def test_a_group_whose_new_bridge_waits_for_its_drivers_has_nobody(bound, play, background, eventually):
+    """Nobody can be asked, so nobody is late: the step is held by the group."""
+    hub, a, b = bound()
+    step = stepping(background, hub)
+    a.answer()
+    b.read()
+    eventually(lambda: hub.status().late.keys() == {2})
+    b.close()
+    new = play(hub, "b")
+    new.read()
+    eventually(lambda: hub.status().orphaned == [2])
+    status = hub.status()
+    assert (status.late, status.groups) == ({}, {1: "a", 2: "b", 3: "a"})
+    new.ready()
+    new.answer()
+    assert step.result(LIMIT_S).tolist() == FIELDS.tolist()
+
+
+def test_strangers_that_wait_make_room_for_bridges_that_are_wanted(make_hub, play, background, eventually):
+    """Whoever waited longest goes first; a bridge of a group that the hub knows stays."""
+    hub = make_hub(max_waiting=2)
+    inits = {1: {"aggregate_group": "a"}, 2: {"aggregate_group": "b"}}
+    assert not hub.wait_until_bound(inits, timeout=0)
+
+    def waits(group):
+        bridge = play(hub, group)
+        eventually(lambda: (hub.status(), hub._groups.holder(group) is not None)[1])
+        return bridge
+
+    a, x = waits("a"), waits("x")
+    y = waits("y")
+    assert x.is_closed()
+    assert "makes room" in hub.status().last_error
+    b = waits("b")
+    assert y.is_closed()
+    late = play(hub, "z")
+    eventually(lambda: (hub.status(), late.is_closed())[1])
+    bound = background(hub.wait_until_bound, inits)
+    a.start()
+    b.start()
+    assert bound.result(LIMIT_S)
+
+
+def test_a_successor_that_is_seen_before_the_end_of_the_first_takes_over(bound, play, background):
+    """The hub looks at whoever has the group before it sends a second bridge away."""
+    hub, a, b = bound()
+    new = play(hub)
+    assert hub.all_bound(INITS)  # the newcomer is in, its hello is not sent
+    new.send(aggregate.encode_hello("b"))
+    b.close()
+    step = stepping(background, hub)
+    new.start()
+    a.answer()
+    new.answer()
+    assert step.result(LIMIT_S).tolist() == FIELDS.tolist()
+
+
+def test_what_a_bridge_says_between_ready_and_the_request_is_no_answer(bound, play, monkeypatch):
+    """It is looked for after the bridges were bound, before they are asked."""
+    hub, a, b = bound()
+    coupling, real = hub._coupling, hub._coupling.bind
+    b.close()
+    new = play(hub, "b")
+    assert not hub.wait_until_bound(INITS, timeout=0.05)
+    assert isinstance(new.read(), aggregate.GroupInit)
+
+    def bind(*given, **named):
+        new.ready()
+        done = real(*given, **named)
+        new.send(aggregate.encode_result({2: ((9.0, 9.0, 9.0), b"")}))
+        return done
+
+    coupling.exchange.paused = False
+    with monkeypatch.context() as patched:
+        patched.setattr(coupling, "bind", bind)
+        assert hub.step_barrier(requests(), timeout=LIMIT_S) == {}
+    assert "broke the protocol" in hub.status().last_error
+    a.read()
+    assert coupling.barrier.answers == {}
+
+
+def test_parameters_that_no_bridge_would_take_are_refused_before_they_are_sent(make_hub, play, monkeypatch):
+    """A bridge would hang up, come again, and be sent them again."""
+    monkeypatch.setattr(_aggregate_roster, "MAX_INIT", 300)
+    hub = make_hub()
+    a = play(hub, "a")
+    with pytest.raises(ValueError, match=r"group 'a'.* 2 molecules.* bytes.* smaller groups"):
+        hub.wait_until_bound({one: {"aggregate_group": "a", "note": "x" * 100} for one in range(2)})
+    assert not hub.wait_until_bound({0: {"aggregate_group": "a", "note": "x" * 100}}, timeout=0)
+    with pytest.raises(ValueError, match="smaller groups"):
+        hub.wait_until_bound({1: {"aggregate_group": "a", "note": "x" * 100}})
+    assert set(a.read().payloads) == {0}
+    assert a.nothing_unread()

@@ -433,3 +433,18 @@ TestBarrierMachine = BarrierMachine.TestCase
 TestBarrierMachine.settings = settings(
     derandomize=True, deadline=None, database=None, max_examples=100, stateful_step_count=30
 )
+
+
+def test_a_step_that_nobody_wants_is_given_up_once_nobody_owes_an_answer():
+    barrier = asked()
+    barrier.answer(0, vector(1, 1, 1), b"")
+    barrier.lose(1)
+    assert not barrier.give_up()
+    assert barrier.late(10.0).keys() == {5}
+    barrier.lose(2)
+    assert barrier.give_up()
+    assert not barrier.frozen
+    assert not barrier.complete
+    assert barrier.late(10.0) == {}
+    barrier.freeze((1,), bytes(24))
+    assert not barrier.complete

@@ -24,10 +24,13 @@ from mxl_sockets import (
     ForeignProcessError,
     HubProtocolError,
     TwoLevelSystem,
+    _hub_client,
 )
 from mxl_sockets import bridge as bridge_module
 from mxl_sockets.__main__ import build_parser, main
 from mxl_sockets._bridge_command import make_bridge
+from mxl_sockets._bridge_drivers import NodeHub
+from mxl_sockets._connect import Backoff
 from mxl_sockets.manifest import BridgeManifest, RemoteBridgeSpec, read_manifest, write_manifest
 from wireframe import NEED_DATA, aggregate, ipi
 
@@ -230,6 +233,7 @@ def test_24_a_bridge_waits_for_its_hub_as_long_as_it_thinks(hub, start, scripted
     assert not drivers[7].is_closed()
 
 
+@pytest.mark.fault("C5", "mxl-aggregated")
 @pytest.mark.skipif(sys.platform != "linux", reason="the options of Linux")
 def test_24_a_dead_hub_is_found_by_keepalive(start):
     bridge, _ = start()
@@ -643,3 +647,216 @@ def test_the_command_ends_by_a_signal_and_stops_its_drivers(number, hub, scripte
         finally:
             program.kill()
     assert not Path(path).exists()
+
+
+# -- the drivers of a bridge -----------------------------------------------------
+
+
+@pytest.fixture
+def double(cleanup):
+    """Run a driver that doubles its fields, and comes again whenever it is thrown out."""
+
+    def make(bridge):
+        driver = Driver(lambda field: 2 * field, bridge.local_address, connect_timeout=LIMIT_S)
+        thread = threading.Thread(target=driver.run)
+        thread.start()
+        cleanup.callback(thread.join, LIMIT_S)
+        cleanup.callback(driver.stop)
+
+    return make
+
+
+DOUBLE = struct.pack("<3d", 2, 4, 6)
+
+
+@pytest.mark.fault("C6", "mxl-aggregated")
+def test_a_driver_that_hangs_loses_its_molecule_to_a_waiting_one(hub, start, scripted, double):
+    bridge, _ = start(silence_limit=0.5)
+    hub.send(aggregate.encode_init("node", {7: {"dt_au": 0.5}}))
+    silent = scripted(bridge.local_address)
+    silent.read_init()
+    assert hub.read() == aggregate.AGGREADY
+    hub.send(aggregate.encode_step({7: ONE}))
+    silent.read_request()
+    double(bridge)
+    assert hub.read().answers()[7][0] == DOUBLE
+    assert any("did not" in loss.text for loss in bridge.status().losses)
+
+
+def test_a_stranger_that_says_nothing_becomes_no_molecule_if_the_handshake_asks(
+    hub, start, scripted, double, eventually
+):
+    bridge, _ = start(handshake="init+status", handshake_timeout=0.5)
+    hub.send(aggregate.encode_init("node", {7: {"dt_au": 0.5}}))
+    stranger = scripted(bridge.local_address)
+    stranger.read_init()
+    double(bridge)
+    assert hub.read() == aggregate.AGGREADY
+    eventually(stranger.is_closed)
+    hub.send(aggregate.encode_step({7: ONE}))
+    assert hub.read().answers()[7][0] == DOUBLE
+
+
+def test_the_command_passes_on_what_holds_for_drivers():
+    chosen = options(
+        *("--group", "a", "--allow", "10.0.0.0/8", "--allow", "10.9.0.1"),
+        *("--silence-limit", "3", "--handshake", "init+status"),
+    )
+    with make_bridge(chosen) as bridge:
+        exchange = bridge._drivers._coupling.exchange
+        assert (exchange._settings.silence_limit, exchange._settings.handshake) == (3.0, "init+status")
+        assert [str(one) for one in exchange.acceptor._allowed] == ["10.0.0.0/8", "10.9.0.1/32"]
+    for wrong in (["--silence-limit", "0"], ["--silence-limit", "nan"], ["--allow", "nowhere"]):
+        with pytest.raises(ValueError, match=r"silence_limit|nowhere"):
+            make_bridge(options("--group", "a", *wrong))
+
+
+@pytest.mark.parametrize("new", [(7,), (7, 8)])
+def test_a_step_that_nobody_wants_waits_for_no_driver_that_is_gone(new, hub, start, scripted, eventually):
+    """The next hub may have fewer molecules, and it must not hang on one of the last."""
+    bridge, _ = start()
+    drivers = ready(hub, bridge, scripted)
+    hub.step()
+    drivers[7].read_request()
+    drivers[8].read_request()
+    drivers[8].close()
+    eventually(lambda: bridge.status().orphaned == [8])
+    hub.accept()
+    drivers[7].reply((1, 1, 1))
+    hub.send(aggregate.encode_init("node", {one: {"dt_au": 0.5} for one in new}))
+    drivers[7].read_init()
+    if 8 in new:
+        drivers[8] = scripted(bridge.local_address)
+        drivers[8].read_init()
+    assert hub.read() == aggregate.AGGREADY
+    hub.send(aggregate.encode_step(dict.fromkeys(new, TWO)))
+    for one in new:
+        assert drivers[one].read_request() == TWO
+        drivers[one].reply((one, 0, 0))
+    assert hub.read().answers() == {one: (struct.pack("<3d", one, 0, 0), b"") for one in new}
+
+
+def test_a_step_that_nobody_wants_waits_for_the_driver_that_makes_it(hub, start, scripted):
+    """An INIT that passed its answer would be followed by an answer that nobody asked for."""
+    bridge, _ = start()
+    drivers = ready(hub, bridge, scripted)
+    hub.step()
+    for driver in drivers.values():
+        driver.read_request()
+    drivers[7].reply()
+    hub.accept()
+    hub.send(aggregate.encode_init("node", {7: {}, 8: {}}))
+    time.sleep(2 * bridge_module.SLICE_S)  # long enough for a bridge that does not wait
+    assert drivers[7].unread() == drivers[8].unread() == b""
+    drivers[8].reply()
+    for driver in drivers.values():
+        driver.read_init()
+    assert hub.read() == aggregate.AGGREADY
+    assert bridge.status().dropped == 0
+
+
+def test_the_hub_hears_that_the_drivers_have_ended_when_they_have(hub, start, scripted, monkeypatch):
+    monkeypatch.setattr(bridge_module, "GRACE_S", LIMIT_S)
+    bridge, ended = start()
+    drivers = ready(hub, bridge, scripted)
+    hub.send(aggregate.encode_header(aggregate.STOP))
+    for driver in drivers.values():
+        assert driver.read_header() == ipi.STOP
+    hub.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        hub.sock.recv(1)
+    hub.sock.settimeout(LIMIT_S)
+    for driver in drivers.values():
+        driver.say(ipi.BYE)
+    assert hub.read() == aggregate.BYE
+    assert ended().reason is End.STOP
+
+
+def test_who_spoke_unasked_is_gone_before_molecules_begin_again(cleanup, scripted):
+    """What it says next would pass for something that follows the new INIT."""
+    drivers = NodeHub(port=0)
+    cleanup.callback(drivers.stop)
+    drivers.begin_again({7: {}}, "init", resume=False)
+    driver = scripted(drivers)
+    assert drivers.bind([7], LIMIT_S)
+    driver.read_init()
+    driver.say(ipi.READY)
+    drivers.begin_again({7: {}}, "init", resume=False)
+    assert drivers.status().bound == {}
+    assert driver.unread() == b""
+
+
+def test_the_time_step_comes_first_in_the_init_of_a_driver_whatever_else_has_its_letters(
+    hub, start, scripted
+):
+    """AGGINIT sorts keys, and LAMMPS' `fix mxl` takes the first number behind the letters."""
+    bridge, _ = start()
+    hub.send(aggregate.encode_init("node", {7: {"dt_au": 0.5, "a_dt_au": 3.0, "b": "dt_au"}}))
+    raw = scripted(bridge.local_address).read_init()
+    assert raw[20:].startswith(b'{"dt_au": 0.5, ')
+    assert json.loads(raw[20:])["a_dt_au"] == 3.0
+
+
+@pytest.mark.fault("C4", "mxl-aggregated")
+def test_a_driver_that_dies_at_any_byte_of_its_reply_is_replaced_and_the_hub_notices_nothing(
+    hub, start, scripted
+):
+    bridge, _ = start()
+    hub.send(aggregate.encode_init("node", {7: {}}))
+    driver = scripted(bridge.local_address)
+    driver.read_init()
+    assert hub.read() == aggregate.AGGREADY
+    reply = ipi.encode_forceready((9, 9, 9), extra=b"xyz")
+    for cut in range(len(reply)):
+        hub.send(aggregate.encode_step({7: ONE}))
+        assert driver.read_request() == ONE
+        driver.send(reply[:cut])
+        driver.reset() if cut % 2 else driver.close()
+        driver = scripted(bridge.local_address)
+        driver.read_init()
+        assert driver.read_request() == ONE
+        driver.reply((cut, 1, 2), b"new")
+        assert hub.read().answers() == {7: (struct.pack("<3d", cut, 1, 2), b"new")}
+    assert bridge.status().dropped == len(reply)
+
+
+def test_a_bridge_whose_answer_no_hub_takes_comes_again_ever_more_slowly(hub, start, scripted, monkeypatch):
+    """Such as one whose extras are more than `max_extras`; its drivers begin again each time."""
+    delays = []
+
+    class Noted(Backoff):
+        def next_s(self):
+            delays.append(self._delay)
+            return super().next_s()
+
+    monkeypatch.setattr(_hub_client, "Backoff", Noted)
+    bridge, _ = start()
+    driver = scripted(bridge.local_address)
+    for _ in range(4):
+        hub.send(aggregate.encode_init("node", {7: {}}))
+        driver.read_init()
+        assert hub.read() == aggregate.AGGREADY
+        hub.send(aggregate.encode_step({7: ONE}))
+        driver.read_request()
+        driver.reply()
+        hub.read()
+        hub.accept()
+    assert len(delays) == 4
+    assert delays == sorted(set(delays))
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({3: {"a": 1}, np.int64(5): {"a": 2}}, 2),
+        ({"a": 1, "dt_au": 0.5}, 1),
+        ([{"a": 1}, {"a": 2}, {"a": 3}], 3),
+    ],
+)
+def test_molecules_of_remote_bridges_are_given_as_everywhere(given, count, tmp_path):
+    """By id, or one molecule's parameters, or several."""
+    with AggregatedSocketHub(port=0) as hub:
+        (spec,) = hub.init_remote_bridges(given, molecules_per_bridge=10, save_file=tmp_path / "m")
+    assert spec.n_molecules == count
+    each = given.values() if count == 2 else [given] if count == 1 else given
+    assert {one["aggregate_group"] for one in each} == {spec.group_id}

@@ -90,6 +90,9 @@ class Puppet:
         self._process.communicate(timeout=LIMIT_S)
 
 
+@pytest.mark.fault("C4", "mxl-sockets", "LET")
+@pytest.mark.fault("C4", "mxl-aggregated", "LET")
+@pytest.mark.fault("D1", "mxl-sockets")
 @pytest.mark.timeout(300)
 def test_c04_a_peer_killed_at_any_byte_of_its_reply_costs_no_step(rig):
     """L, E, T and D1: every boundary of the header and 20 others, each a SIGKILL of a real process.
@@ -163,6 +166,9 @@ class Polls:
         return getattr(self._poller, name)
 
 
+@pytest.mark.fault("C6", "mxl-sockets", "T")
+@pytest.mark.fault("C6", "mxl-aggregated", "T")
+@pytest.mark.fault("D3", "mxl-sockets")
 def test_c06_a_reply_that_stalls_holds_up_the_caller_for_its_own_time_only(rig):
     """T, D3: half a reply, then silence, then the rest a byte at a time; the other's answer is kept."""
     world = rig(timeout=60.0)
@@ -197,6 +203,8 @@ def steps_of_the_first(world, first, count, between=lambda step: None):
     return polls.count
 
 
+@pytest.mark.fault("C6", "mxl-sockets")
+@pytest.mark.fault("C6", "mxl-aggregated")
 def test_c06_strangers_that_trickle_or_say_nothing_do_not_slow_the_others_down(rig, cleanup):
     """Others keep 0.8 of their rate and more, D9: 40 strangers, and every 25 steps a byte of one of them."""
     world = rig(1)
@@ -223,6 +231,8 @@ def set_room(ends, size):
             end.setsockopt(socket.SOL_SOCKET, room, size)
 
 
+@pytest.mark.fault("C6", "mxl-sockets", "T")
+@pytest.mark.fault("C6", "mxl-aggregated", "T")
 def test_c06_a_peer_that_does_not_read_costs_the_others_nothing(rig, background, eventually):
     """T: its INIT fills the window; calls return in their time, and all goes on once it reads."""
     world = rig(timeout=60.0)
@@ -273,6 +283,8 @@ def peak_bytes(reset=False):
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 
 
+@pytest.mark.fault("C7", "mxl-sockets", "M")
+@pytest.mark.fault("C7", "mxl-aggregated", "M")
 @linux
 def test_c07_floods_and_silent_strangers_take_what_is_allowed_and_no_more(rig, cleanup, eventually):
     """M: 400 that say nothing where 16 may wait, then 1000 that leave at once; steps go on all the while."""
@@ -308,6 +320,9 @@ def connections_until_none_is_left(address):
             raise
 
 
+@pytest.mark.fault("C7", "mxl-sockets", "T")
+@pytest.mark.fault("C7", "mxl-aggregated", "T")
+@pytest.mark.fault("D4", "mxl-sockets")
 @linux
 def test_c07_after_a_shortage_of_descriptors_newcomers_are_taken_within_a_second(rig, cleanup, eventually):
     """D4: with 20 descriptors left and all of them taken the bound peers are served, and then all others."""
@@ -338,6 +353,8 @@ def test_c07_after_a_shortage_of_descriptors_newcomers_are_taken_within_a_second
     assert min(seconds) < 1.0
 
 
+@pytest.mark.fault("C7", "mxl-sockets")
+@pytest.mark.fault("C7", "mxl-aggregated")
 def test_c07_without_a_free_port_a_client_tries_again_until_there_is_one(rig, background, monkeypatch):
     """Drivers and bridges: EADDRNOTAVAIL is not the end."""
     world = rig(1)
@@ -419,6 +436,8 @@ def play(hub, steps, inits):
 unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="UNIX sockets")
 
 
+@pytest.mark.fault("C8", "mxl-sockets", "L")
+@pytest.mark.fault("C8", "mxl-aggregated", "L")
 @pytest.mark.parametrize(
     "way", ["direct over TCP", pytest.param("direct over UNIX", marks=unix), "aggregated"]
 )
@@ -456,6 +475,7 @@ def test_c08_clients_find_a_restarted_hub_within_one_backoff_period(
     assert [model.lives for model in models] == [[[1, 2, 3], [4, 5, 6]]] * 3
 
 
+@pytest.mark.fault("C8", "mxl-aggregated", "L")
 @unix
 def test_c08_drivers_find_a_restarted_bridge_at_the_path_the_killed_one_left(
     waits, background, cleanup, tmp_path, eventually
@@ -496,6 +516,9 @@ def test_c08_drivers_find_a_restarted_bridge_at_the_path_the_killed_one_left(
 # -- C9: late replies ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("C9", "mxl-sockets", "W")
+@pytest.mark.fault("C9", "mxl-aggregated", "W")
+@pytest.mark.fault("D2", "mxl-aggregated")
 def test_c09_a_late_reply_is_that_of_its_own_step(rig):
     """W, D2: the caller has gone on to other fields; they wait until the frozen step is answered."""
     world = rig()
@@ -513,6 +536,8 @@ def test_c09_a_late_reply_is_that_of_its_own_step(rig):
     assert all(peer.commits == list(range(1, 20)) for peer in world.peers.values())
 
 
+@pytest.mark.fault("C9", "mxl-sockets", "W")
+@pytest.mark.fault("C9", "mxl-aggregated", "W")
 def test_c09_a_reply_that_comes_twice_ends_its_connection_and_answers_nothing(rig):
     """W: with the first one, and when the caller has its result; the other peer makes each step once."""
     world = rig()
@@ -541,6 +566,8 @@ def test_c09_a_reply_that_comes_twice_ends_its_connection_and_answers_nothing(ri
 MOMENTS = ("lives", "before the request", "after the request", "inside the reply", "after the reply")
 
 
+@pytest.mark.fault("C10", "mxl-sockets", "LW")
+@pytest.mark.fault("C10", "mxl-aggregated", "LW")
 def test_c10_three_peers_die_at_any_moments_and_each_step_is_made_once(rig):
     """L, W: all combinations; each peer, which has one INIT, commits without gap or repetition."""
     world = rig(3)
@@ -660,6 +687,7 @@ print("unaffected")
 """
 
 
+@pytest.mark.fault("C20", "mxl-sockets", "E")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", KINDS)
 def test_c20_children_are_refused_and_the_parent_is_unaffected(kind):
@@ -670,6 +698,7 @@ def test_c20_children_are_refused_and_the_parent_is_unaffected(kind):
     assert (done.stdout, done.returncode) == ("unaffected\n", 0), done.stderr
 
 
+@pytest.mark.fault("C20", "mxl-sockets", "E")
 @pytest.mark.parametrize("kind", KINDS)
 def test_c20_clients_are_not_pickled_either(kind):
     """A driver, and a bridge: their sockets are those of this process."""
@@ -684,6 +713,7 @@ SOAK_STEPS = int(os.environ.get("MXL_SOCKETS_SOAK_STEPS", "3000"))
 CHURN_STEPS = 25
 
 
+@pytest.mark.fault("C24", "mxl-sockets", "M")
 @linux
 @pytest.mark.timeout(60 + SOAK_STEPS // 50)
 def test_c24_many_steps_with_peers_that_come_and_go_keep_memory_and_descriptors(rig):

@@ -18,6 +18,7 @@ from mxl_sockets import Driver, SocketHub, _accept, _lifecycle, am_master, mpi_b
 from mxl_sockets._accept import Acceptor
 from mxl_sockets._connect import Backoff, TcpTarget, connect
 from mxl_sockets._listen import Listener
+from mxl_sockets._losses import Losses
 from mxl_sockets._poll import make_poller
 from mxl_sockets._quiet_log import QuietLogger
 from mxl_sockets._stop import StopSignal
@@ -48,7 +49,7 @@ def parameters(function):
             {"host": None, "port": 31415, "unixsocket": None, "timeout": 60.0, "latency": 0.01},
             {
                 "resume": False,
-                "allow": (),
+                "allow": None,
                 "match": None,
                 "listener": None,
                 "two_phase": False,
@@ -181,10 +182,14 @@ def test_accepting_pauses_for_a_tenth_of_a_second(caplog):
     with Full() as sock, contextlib.closing(make_poller()) as poller:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-        acceptor = Acceptor(poller, (), QuietLogger(_accept.logger))
+        quiet = QuietLogger(_accept.logger)
+        losses = Losses(quiet)
+        acceptor = Acceptor(poller, (), quiet, losses)
         listener = Listener(sock)
         acceptor.add(listener)
         assert list(acceptor.accept(listener.descriptor, now=1000.0)) == []
+        assert losses.last == "cannot accept connections for now: Too many open files"
+        assert losses.count == 0
         acceptor.resume(1000.09)
         assert acceptor.paused_until == pytest.approx(1000.1)
         acceptor.resume(1000.11)
@@ -202,6 +207,7 @@ def options_of(sock):
     return [sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), *figures]
 
 
+@pytest.mark.fault("C5", "mxl-sockets")
 @linux
 def test_a_vanished_host_is_noticed_within_a_minute_by_the_hub(bound, monkeypatch):
     """30 s of silence and 3 probes every 10 s, or 60 s without acknowledgement."""
@@ -214,6 +220,7 @@ def test_a_vanished_host_is_noticed_within_a_minute_by_the_hub(bound, monkeypatc
     assert accepted == [[1, 1, 30, 10, 3, 60_000]]
 
 
+@pytest.mark.fault("C5", "mxl-sockets")
 @linux
 def test_a_vanished_host_is_noticed_within_a_minute_by_the_driver(cleanup):
     """The same figures on the other end."""

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from mxl_sockets import _conversation
+from mxl_sockets import SocketHub, _conversation, _hub_client
+from mxl_sockets._connect import Backoff
 from mxl_sockets._driver_protocol import DriverProtocol, End
 from mxl_sockets.driver import Driver, DriverSummary
 from mxl_sockets.errors import HubProtocolError, ModelError
@@ -163,6 +164,7 @@ def test_answers_a_server_of_the_classic_kind_and_ends_at_exit(hub, start):
     assert running.end().reason is End.EXIT
 
 
+@pytest.mark.fault("C1", "mxl-sockets", "LW")
 def test_a_dialogue_split_at_any_byte_is_answered_the_same(hub, start):
     """In two writes, for each split; and one byte at a time."""
     dialogue = INIT + STATUS + ipi.encode_request((0, 0, 1)) + STATUS + ipi.encode_request((0, 0, 2)) + STOP
@@ -290,6 +292,50 @@ def test_a_hub_that_hangs_up_at_once_is_not_stormed_and_not_tried_for_ever(hub, 
     with pytest.raises(TimeoutError, match="closed every connection without a word"):
         running.end()
     assert 2 <= len(hub.connections) <= 20
+
+
+@pytest.fixture
+def delays(monkeypatch):
+    """The longest that each wait before another attempt to connect could have been, seconds."""
+    seen = []
+
+    class Noted(Backoff):
+        def next_s(self):
+            seen.append(self._delay)
+            return super().next_s()
+
+    monkeypatch.setattr(_hub_client, "Backoff", Noted)
+    return seen
+
+
+def test_a_hub_that_refuses_each_answer_is_left_alone_for_longer_each_time(hub, start, delays):
+    """Growing pauses until an answer was taken, which is sure when the next step is asked for."""
+    start(**hub.where)
+    for _ in range(4):  # such as a hub with a smaller `max_extra`
+        sock = hub.accept()
+        sock.sendall(INIT + STATUS)
+        assert read(sock, 12) == READY
+        step(sock, 1.0, 0.0, 0.0)
+        sock.close()
+    sock = hub.accept()
+    assert delays == pytest.approx([0.05, 0.075, 0.1125, 0.16875])
+    sock.sendall(INIT)
+    step(sock, 1.0, 0.0, 0.0)
+    step(sock, 2.0, 0.0, 0.0)
+    sock.close()
+    hub.accept()
+    assert delays[4:] == [0.05]
+
+
+def test_a_driver_whose_extras_are_too_large_for_its_hub_comes_back_ever_more_slowly(start, delays):
+    with SocketHub(port=0, max_extra=8) as real:
+        start(lambda field: (field, {"note": "larger than that"}), address=real.address)
+        deadline = time.monotonic() + LIMIT_S
+        while len(delays) < 4:
+            assert time.monotonic() < deadline
+            if real.wait_until_bound({0: {}}, timeout=LIMIT_S):
+                assert real.step_barrier({0: {"efield_au": [0, 0, 1]}}, timeout=LIMIT_S) == {}
+    assert delays[:4] == pytest.approx([0.05, 0.075, 0.1125, 0.16875])
 
 
 def test_a_hub_that_hangs_up_at_once_after_a_loss_counts_as_gone(hub, start):

@@ -119,6 +119,7 @@ def expected():
     return trajectory
 
 
+@pytest.mark.fault("C23", "mxl-sockets", "LW")
 @pytest.mark.parametrize("settings", [{}, {"two_phase": True}, {"handshake": "init+status"}], ids=repr)
 @pytest.mark.parametrize("what", ["send_now", "receive_into", "accept"])
 @pytest.mark.parametrize("name", FAULTS)
@@ -154,6 +155,7 @@ def test_the_coupling_survives_the_failure_of_any_one_call(
     assert descriptors() == before
 
 
+@pytest.mark.fault("C1", "mxl-sockets", "LW")
 @pytest.mark.parametrize("two_phase", [False, True])
 @pytest.mark.parametrize("portion", [1, 7])
 def test_sockets_that_move_a_few_bytes_at_a_time_only_take_longer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import socket
 import struct
@@ -34,6 +35,12 @@ NO_VIRIAL = np.zeros((3, 3))
 def springs(positions, cell):
     """Forces that tell which atoms and which cell they are for."""
     return ForceResult(float(cell[0, 1]), -2 * positions, VIRIAL + cell, b"springs")
+
+
+@pytest.fixture
+def bound(bound):
+    """A hub with scripted programs that are in no field."""
+    return functools.partial(bound, parameters={})
 
 
 @pytest.fixture
@@ -400,8 +407,38 @@ def test_a_driver_that_has_served_fields_serves_no_atoms(bound, background):
     driver.read_request()
     driver.reply()
     future.result(10)
-    with pytest.raises(ValueError, match="1 atoms"):
+    with pytest.raises(ValueError, match="molecule 0 has served 1 atoms, not 2"):
         hub.forces(POSITIONS)
+
+
+@pytest.mark.parametrize("parameters", [{"dt_au": 0.5}, {"old_dt_au": 1}])
+@pytest.mark.parametrize("when", ["bound", "before", "bound, then named without"])
+def test_several_atoms_never_reach_a_molecule_in_a_field(make_hub, scripted, bound, when, parameters):
+    """LAMMPS' `fix mxl` copies as many vectors as it is told into the room of one, stepped before or not."""
+    hub, drivers = bound(0 if when == "before" else 1, parameters=parameters)
+    if when == "before":
+        assert not hub.wait_until_bound({0: parameters}, timeout=0)
+        drivers = [scripted(hub)]
+    elif when != "bound":
+        assert hub.wait_until_bound({0: {}})
+    with pytest.raises(ValueError, match=r"molecule 0 .*(dt_au|served).* 1 atoms, not 2"):
+        hub.forces({0: POSITIONS}, timeout=0.0)
+    assert drivers[0].unread() == b""
+    assert not hub.status().late
+
+
+def test_a_replacement_that_is_a_molecule_in_a_field_gets_no_atoms_of_the_lost_one(bound, scripted):
+    """The evaluation stays frozen; what is wrong is said."""
+    hub, (driver,) = bound()
+    with pytest.raises(StepTimeout):
+        hub.forces({0: POSITIONS}, timeout=0.0)
+    driver.close()
+    assert not hub.wait_until_bound({0: {"dt_au": 0.5}}, timeout=0.0)
+    other = scripted(hub)
+    with pytest.raises(ValueError, match=r"molecule 0 .*dt_au.* 1 atoms, not 2"):
+        hub.forces({0: POSITIONS}, timeout=10.0)
+    other.read_init()
+    assert other.unread() == b""
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def test_a_shutdown_in_one_thread_gives_way_to_stop_in_another(bound, background
     assert hub.address is None
 
 
+@pytest.mark.fault("C21", "mxl-sockets")
 def test_stop_from_many_threads_stops_once(bound, background):
     """All calls return, and what is closed is closed."""
     hub, (driver,) = bound()
@@ -160,6 +161,7 @@ def test_stop_from_many_threads_stops_once(bound, background):
     assert hub.step_barrier({0: FIELD}) == {}
 
 
+@pytest.mark.fault("C21", "mxl-sockets", "LW")
 def test_everything_at_once_is_neither_lost_nor_mixed(make_hub, pumped, quick_switches):
     """Steps, waits, registrations and status from six threads: every answer fits its own question.
 
@@ -481,6 +483,7 @@ def test_an_interrupt_while_replies_are_read_in_order_loses_no_step(make_hub, pu
     assert which == 2 * len(payloads)
 
 
+@pytest.mark.fault("C21", "mxl-sockets", "L")
 @pytest.mark.parametrize("timeout", [0, 1])
 def test_an_interrupt_anywhere_in_a_step_leaves_no_lock_and_no_step_behind(make_hub, pumped, prompt, timeout):
     """Raised wherever the interpreter runs signal handlers: the next calls work, and stop() stops."""
@@ -575,6 +578,7 @@ print('ok')
     assert (done.stdout, done.returncode) == ("ok\n", 0), done.stderr
 
 
+@pytest.mark.fault("C19", "mxl-sockets", "T")
 @pytest.mark.parametrize("end", ["exit", "exception", "SIGTERM", "SIGKILL"])
 def test_however_the_process_ends_drivers_hear_of_it(end, tmp_path):
     """End of stream within a second; the UNIX path goes too, or is stale after a SIGKILL."""
@@ -619,6 +623,7 @@ if {end!r} != 'exit':
         assert again.address == str(path)
 
 
+@pytest.mark.fault("C19", "mxl-sockets", "M")
 @linux
 def test_stopped_hubs_leave_no_descriptor_and_no_thread(make_hub, scripted, tmp_path, descriptors):
     """Twenty lives with drivers bound, waiting, asked, half answered and gone."""

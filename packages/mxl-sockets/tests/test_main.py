@@ -276,8 +276,12 @@ def test_a_signal_closes_the_connection_and_ends_the_process_in_time(number, mom
 
 
 def test_help_and_version_are_there(capsys):
-    for arguments in (["--version"], ["--help"], ["drive", "--help"]):
+    for arguments in (
+        ["--version"],
+        ["--help"],
+        *([name, "--help"] for name in ("drive", "bridge", "watch")),
+    ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 0
-    assert "exit codes" in capsys.readouterr().out
+        assert ("exit codes: 0 " in capsys.readouterr().out) is ("--help" in arguments)

@@ -95,6 +95,7 @@ def test_the_launchers_variables_are_understood(variables, expected):
     assert read_launch(variables) == expected
 
 
+@pytest.mark.fault("D6", "mxl-sockets")
 @pytest.mark.usefixtures("mpi4py")
 def test_a_plain_process_never_imports_mpi4py():
     """Although it could: importing it would start MPI."""

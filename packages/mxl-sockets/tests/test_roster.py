@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -361,3 +362,18 @@ def test_no_pairing_gives_anything_twice(arrivals, wanted, bound, endpoints):
     for one in set(clients) - {one for one, _ in pairs}:
         fits = {one.endpoint} if one.endpoint is not None else set(range(6)) - endpoints
         assert not fits & (set(wanted) - bound - set(chosen))
+
+
+@pytest.mark.parametrize(
+    "before", [{"old_dt_au": 7}, {"note": "dt_au: 7"}, {"a": {"dt_au": 7}}, {"x_dt_au_y": 7, "dt_au2": 7}]
+)
+def test_the_first_time_step_in_the_text_is_the_time_step(before):
+    """LAMMPS' `fix mxl` takes the number behind the first letters dt_au, in whatever key or text."""
+    text = encode_molecule_init(3, {**before, "dt_au": 0.5})[20:].decode()
+    assert re.search(r"dt_au[^:]*:\s*([0-9.]+)", text)[1] == "0.5"
+    assert json.loads(text) == {**before, "dt_au": 0.5, "molecule_id": 3}
+
+
+def test_parameters_without_a_rival_of_the_time_step_stay_in_their_order():
+    text = encode_molecule_init(3, {"b": 1, "dt_au": 0.5, "a": "x"})[20:]
+    assert text == b'{"b": 1, "dt_au": 0.5, "a": "x", "molecule_id": 3}'

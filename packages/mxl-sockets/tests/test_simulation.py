@@ -115,6 +115,7 @@ def search(run, setup, memory=True):
     return runs, seen
 
 
+@pytest.mark.fault("C10", "mxl-sockets", "LW")
 @pytest.mark.parametrize(
     "setup",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 
 import pytest
@@ -41,8 +42,8 @@ def test_a_document_says_all_of_a_small_hub():
         1,
         1,
     )
-    assert read.drivers == [(0, "127.0.0.1:5001"), (1, "127.0.0.1:5002")]
-    assert (read.missing_ids, read.orphaned_ids) == ([4], [4])
+    assert read.drivers == [(0, "127.0.0.1:5001", 1), (1, "127.0.0.1:5002", 1)]
+    assert (read.missing_ids, read.orphans) == ([4], [(4, "", 1)])
     assert read.waiting_peers == ["127.0.0.1:5003"]
     assert (read.replies, read.mean_s, read.maximum_s) == (24, 0.001, 0.5)
     assert read.histogram == [(0.001024, 20), (1.048576, 4)]
@@ -50,8 +51,31 @@ def test_a_document_says_all_of_a_small_hub():
 
 def test_waits_and_losses_are_as_old_as_they_are_when_told():
     read = decode_document(encode_document(STATUS, 0.25, 1))
-    assert read.late_s == [(1, 2.75, "127.0.0.1:5002")]
+    assert read.late_s == [(1, 2.75, "127.0.0.1:5002", 1)]
     assert read.losses == [(60.25, "127.0.0.1:5000: closed")]
+
+
+def test_a_group_is_one_entry_with_its_name_however_many_it_has():
+    """So that no group crowds another one out."""
+    many = 3 * LISTED
+    groups = {one: f"node-{one // many}" for one in range(4 * many)}
+    status = dataclasses.replace(
+        STATUS,
+        bound={one: f"peer-{one // many}" for one in range(3 * many)},
+        late={one: float(one // many) for one in range(2 * many)},
+        orphaned=list(range(3 * many, 4 * many)),
+        groups=groups,
+    )
+    read = decode_document(encode_document(status, 0.0, 1))
+    assert read.late_s == [
+        (many, 1.0, "peer-1, group node-1", many),
+        (0, 0.0, "peer-0, group node-0", many),
+    ]
+    assert read.orphans == [(3 * many, "group node-3", many)]
+    assert [(who, count) for _, who, count in read.drivers] == [
+        (f"peer-{one}, group node-{one}", many) for one in range(3)
+    ]
+    assert (read.late, read.orphaned, read.bound) == (2 * many, many, 3 * many)
 
 
 def test_it_is_one_line():
@@ -71,7 +95,7 @@ def test_of_a_large_hub_everything_is_counted_and_little_is_listed():
     many = 200_000
     status = HubStatus(
         address=("127.0.0.1", 1),
-        bound=dict.fromkeys(range(many), "p" * 100),
+        bound={one: f"{one:0100}" for one in range(many)},
         missing=list(range(many)),
         waiting=["w" * 100] * many,
         late={one: float(one) for one in range(many)},
@@ -134,7 +158,7 @@ def changed(name, value):
         ("drivers", [5]),
         ("missing_ids", ["4"]),
         ("missing_ids", [4] * (LISTED + 1)),
-        ("late_s", [[1, "long", "peer"]]),
+        ("late_s", [[1, "long", "peer", 1]]),
         ("histogram", [[1.0, 2, 3]]),
         ("age_s", 10**400),
     ],

@@ -161,3 +161,22 @@ def test_a_name_is_a_name(runtime, name):
     for call in (lambda: own_path(name, TCP), lambda: find(None, name)):
         with pytest.raises(ValueError, match="neither an absolute path nor a name"):
             call()
+
+
+def test_a_runtime_folder_in_which_no_socket_fits_does_not_count(temporary, monkeypatch):
+    deep = temporary / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    path = made(TCP)
+    assert path.parent == temporary / f"mxl_sockets-{os.getuid()}"
+    assert find(parse_target("127.0.0.1:31415")) == path
+    assert list(deep.iterdir()) == []
+
+
+def test_a_folder_for_temporary_files_in_which_no_socket_fits_does_not_count(runtime, monkeypatch):
+    """Such as one of a job, deep below its own; the system's is short."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(runtime / ("d" * 100)))
+    (folder,) = folders()
+    assert folder == Path("/tmp", f"mxl_sockets-{os.getuid()}")
+    assert unix_path(str(folder / file_name(("255.255.255.255", 65535))))

@@ -80,7 +80,7 @@ def test_it_tells_the_status_between_steps(bound):
     status = look(hub)
     assert (status.process, status.steps, status.bound, status.missing_ids) == (os.getpid(), 1, 1, [5])
     assert status.address == "{}:{}".format(*hub.address)
-    assert status.drivers == [(0, "{}:{}".format(*driver.sock.getsockname()))]
+    assert status.drivers == [(0, "{}:{}".format(*driver.sock.getsockname()), 1)]
     assert (status.late, status.orphaned, status.replies) == (0, 0, 1)
     assert status.age_s < 1
 
@@ -116,9 +116,9 @@ def test_a_molecule_of_the_step_without_a_driver_is_named(bound, eventually):
     drivers[0].read_request()
     drivers[0].close()
     eventually(lambda: hub.status().missing == [] and hub.status().orphaned == [0])
-    eventually(lambda: look(hub).orphaned_ids == [0])
+    eventually(lambda: look(hub).orphans == [(0, "", 1)])
     status = look(hub)
-    assert [one for one, _, _ in status.late_s] == [1]
+    assert [one for one, _, _, _ in status.late_s] == [1]
     assert (status.dropped, status.paused) == (1, True)
     assert "(molecule 0): closed" in status.losses[-1][1]
 
@@ -135,14 +135,15 @@ def test_an_aggregated_hub_tells_of_bridges(runtime, cleanup, background, eventu
         asked = bridge.read()
         eventually(lambda: look(hub).late == 2)
         peer = "{}:{}".format(*bridge.sock.getsockname())
-        assert look(hub).drivers == [(1, peer), (2, peer)]
-        assert {(one, who) for one, _, who in look(hub).late_s} == {(1, peer), (2, peer)}
+        who = f"{peer}, group a"
+        assert look(hub).drivers == [(1, who, 2)]
+        assert [(one, holder, count) for one, _, holder, count in look(hub).late_s] == [(1, who, 2)]
         bridge.send(bridge.result(asked))
         step.result(LIMIT_S)
         hub.step_barrier({1: FIELD, 2: FIELD}, timeout=0.0)
         bridge.close()
         eventually(lambda: hub.status().orphaned == [1, 2])
-        eventually(lambda: look(hub).orphaned_ids == [1, 2])
+        eventually(lambda: look(hub).orphans == [(1, "group a", 2)])
         assert "group 'a'" in look(hub).losses[-1][1]
     assert list((runtime / "mxl_sockets").iterdir()) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -15,9 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from mxl_sockets import AggregatedSocketHub, _watch_command
 from mxl_sockets.__main__ import main
 from mxl_sockets._status_document import LARGEST
 from mxl_sockets._watch_command import NoStatusError, Watch, read_status
+
+from .scripted_bridge import ScriptedBridge
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no UNIX sockets here")
 
@@ -175,6 +179,99 @@ def test_it_ends_when_the_hub_is_gone(hub):
     with contextlib.closing(watch), pytest.raises(NoStatusError, match="the hub has gone"):
         watch.run(show)
     assert len(shown) == 3
+
+
+@pytest.fixture
+def slow_second_look(impostor, monkeypatch):
+    """The second look of a watch meets somebody who does not answer in its time; how many there were."""
+    silent, looks = impostor(closes=False), []
+
+    def look(path, **named):
+        looks.append(path)
+        return read_status(silent, 0.2, **named) if len(looks) == 2 else read_status(path, LIMIT_S, **named)
+
+    monkeypatch.setattr(_watch_command, "read_status", look)
+    return looks
+
+
+def test_a_hub_that_does_not_answer_in_time_is_looked_at_again(hub, slow_second_look):
+    """It may be paused, or in a call that lets no other thread run."""
+    shown = []
+    with contextlib.closing(Watch(Path(hub.status_path), 0.1)) as watch:
+
+        def show(status):
+            shown.append(status)
+            if len(shown) == 2:
+                watch.stop()
+
+        watch.run(show)
+    assert len(slow_second_look) == 3
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_a_hub_that_never_answered_is_no_hub(impostor, monkeypatch, once):
+    monkeypatch.setattr(_watch_command, "read_status", functools.partial(read_status, timeout=0.2))
+    silent = contextlib.closing(Watch(impostor(closes=False), 0.1))
+    with silent as watch, pytest.raises(NoStatusError, match="no answer at"):
+        watch.run(print, once=once)
+
+
+def test_a_full_queue_of_readers_is_a_slow_hub(runtime):
+    path = runtime / "full"
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(path))
+        listener.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(8):
+                reader = stack.enter_context(socket.socket(socket.AF_UNIX))
+                reader.setblocking(False)
+                reader.connect(str(path))
+        with pytest.raises(TimeoutError):
+            read_status(path, timeout=0.2)
+
+
+def test_ctrl_c_ends_a_look_that_is_not_answered(runtime, cleanup):
+    path = runtime / "silent"
+    listener = cleanup.enter_context(socket.socket(socket.AF_UNIX))
+    listener.bind(str(path))
+    listener.listen()
+    listener.settimeout(LIMIT_S)
+    with subprocess.Popen([*COMMAND, "--status", str(path)], stderr=subprocess.PIPE, text=True) as watch:
+        cleanup.callback(listener.accept()[0].close)
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(LIMIT_S) == 128 + signal.SIGINT
+        assert watch.stderr.read() == ""
+
+
+def test_each_bridge_that_holds_a_step_is_named_with_its_group(
+    runtime, cleanup, capsys, background, eventually
+):
+    """However many molecules the others have."""
+    groups = {one: "abc"[one // 20] for one in range(60)}
+    inits = {one: {"aggregate_group": group} for one, group in groups.items()}
+    with AggregatedSocketHub(port=0, timeout=LIMIT_S, status_socket=True) as hub:
+        bridges = {group: ScriptedBridge(hub.address, group) for group in "abc"}
+        for bridge in bridges.values():
+            cleanup.callback(bridge.close)
+        bound = background(hub.wait_until_bound, inits)
+        for bridge in bridges.values():
+            bridge.start()
+        assert bound.result(LIMIT_S)
+        assert hub.step_barrier(dict.fromkeys(inits, FIELD), timeout=0.0) == {}
+        bridges["b"].answer()
+        eventually(lambda: (hub.all_bound(inits), len(hub.status().late))[1] == 40)
+
+        def look():
+            assert main(["watch", words(hub), "--once"]) == 0
+            return capsys.readouterr().out
+
+        eventually(lambda: "40 awaited" in look())
+        held = look().partition("held by\n")[2].splitlines()[:2]
+    for line, first, group in zip(held, (0, 40), "ac", strict=True):
+        peer = "{}:{}".format(*bridges[group].sock.getsockname())
+        assert line.startswith(f"  molecule {first} and 19 more for ")
+        assert line.endswith(f", {peer}, group {group}")
 
 
 def test_it_can_be_stopped_while_it_waits(hub, background):

@@ -30,7 +30,7 @@ QUIET = StatusDocument(
     drivers=[],
     late_s=[],
     missing_ids=[],
-    orphaned_ids=[],
+    orphans=[],
     waiting_peers=[],
     losses=[],
     replies=0,
@@ -49,10 +49,10 @@ BUSY = dataclasses.replace(
     waiting=3,
     dropped=2,
     paused=True,
-    drivers=[(one, f"node-{one}:5000") for one in range(99)],
-    late_s=[(17, 3.25, "node-17:5000"), (3, 0.5, "node-3:5000")],
+    drivers=[(one, f"node-{one}:5000", 1) for one in range(99)],
+    late_s=[(17, 3.25, "node-17:5000", 1), (3, 0.5, "node-3:5000", 1)],
     missing_ids=[4],
-    orphaned_ids=[4],
+    orphans=[(4, "", 1)],
     losses=[(600.0, "node-5:5000: closed"), (120.0, "node-4:5000 (molecule 4): closed")],
     replies=100,
     mean_s=0.0012,
@@ -102,16 +102,39 @@ def test_of_a_crowd_that_holds_a_step_the_first_are_named_and_all_are_counted():
     crowd = dataclasses.replace(
         QUIET,
         late=5000,
-        late_s=[(one, 9.0, "p:1") for one in range(100)],
+        late_s=[(one, 9.0, f"p:{one}", 1) for one in range(100)],
         missing=500,
         missing_ids=list(range(100)),
     )
     lines = screen_lines(crowd)
-    assert lines[4] == "  molecule 0 for 9.0 s, p:1"
+    assert lines[4] == "  molecule 0 for 9.0 s, p:0"
     assert "  and 4992 more" in lines
     assert lines[-1] == "missing    molecule   0,  1,  2,  3,  4,  5,  6,  7,  and 492 more".replace(
         "molecule   0", "molecule 0"
     )
+
+
+def test_crowds_with_one_peer_are_a_line_each_and_count_as_many():
+    groups = dataclasses.replace(
+        QUIET,
+        bound=250,
+        drivers=[(0, "p:1, group a", 100), (100, "p:2, group b", 150)],
+        late=210,
+        late_s=[(0, 9.0, "p:1, group a", 100), (100, 8.0, "p:2, group b", 10)],
+        orphaned=50,
+        orphans=[(300, "group c", 50)],
+    )
+    assert screen_lines(groups)[3:] == [
+        "held by",
+        "  molecule 0 and 99 more for 9.0 s, p:1, group a",
+        "  molecule 100 and 9 more for 8.0 s, p:2, group b",
+        "  molecule 300 and 49 more, group c, no driver",
+        "  and 100 more",
+        "drivers",
+        "  molecule 0 and 99 more, p:1, group a",
+        "  molecule 100 and 149 more, p:2, group b",
+    ]
+    assert plain_line(groups).endswith("held by molecule 0 and 99 more for 9.0 s, p:1, group a and 160 more")
 
 
 def test_a_status_that_is_old_says_so():
@@ -129,7 +152,12 @@ def test_a_hub_that_is_stopping_has_no_address():
 def test_what_peers_say_cannot_steer_a_terminal(text):
     """A stranger's words stand in losses."""
     said = dataclasses.replace(
-        BUSY, losses=[(1.0, text)], late_s=[(1, 1.0, text)], drivers=[(0, text)], address=text
+        BUSY,
+        losses=[(1.0, text)],
+        late_s=[(1, 1.0, text, 1)],
+        drivers=[(0, text, 1)],
+        orphans=[(2, text, 1)],
+        address=text,
     )
     for line in (*screen_lines(said), plain_line(said), printable(text)):
         assert line.isprintable()

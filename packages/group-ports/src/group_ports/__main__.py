@@ -1,6 +1,7 @@
 """Command line: ``python -m group_ports keygen`` and ``member``.
 
-Exit codes: 0 done; 1 a file or the network failed; 2 wrong arguments, or a wrong configuration.
+Exit codes: 0 done; 1 a file or the network failed; 2 wrong arguments, or a wrong
+configuration. A signal ends `member` as it ends any program: 128 + n for a shell.
 """
 
 from __future__ import annotations
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
 _PROGRAM: Final = "group_ports"
 _EXIT_FAILED: Final = 1
 _EXIT_WRONG: Final = 2
+_EXIT_CODES: Final = (
+    "exit codes: 0 done; 1 a file or the network failed; 2 wrong arguments, or a wrong configuration; "
+    "128+n ended by signal n"
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description="Groups of processes over ZeroMQ.")
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM, description="Groups of processes over ZeroMQ.", epilog=_EXIT_CODES
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (keygen, member):
         command.add_parser(commands)
+    for one in commands.choices.values():
+        one.epilog = _EXIT_CODES
     return parser
 
 

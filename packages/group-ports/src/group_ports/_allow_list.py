@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import threading
 from typing import TYPE_CHECKING, Final, Self
@@ -83,7 +84,11 @@ class AllowList:
             self._socket.close()
             raise port_error("allow list", error) from error
         self._thread = threading.Thread(target=self._serve, name="group-ports allow list", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._socket.close()
+            raise PortError(f"allow list error: {error}", errno.EAGAIN) from error
 
     def __enter__(self) -> Self:
         return self

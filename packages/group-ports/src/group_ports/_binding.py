@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from group_ports._room import FOR_BIND, require_files
 from group_ports._socket_options import endpoint
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def bind(socket: zmq.Socket[bytes], host: str, port: int, keys: CurveKeys | None
     ------
     zmq.ZMQError
         The address is taken, or not here.
+    PortError
+        There is no file left.
     ValueError
         Not a host.
     """
@@ -35,6 +38,7 @@ def bind(socket: zmq.Socket[bytes], host: str, port: int, keys: CurveKeys | None
         keys.guard(socket)
     if ":" in host:
         socket.setsockopt(zmq.IPV6, 1)
+    require_files(FOR_BIND)
     socket.bind(endpoint(host, port or "*"))
     bound = socket.getsockopt(zmq.LAST_ENDPOINT)
     return int(bytes(bound).rstrip(b"\0").rpartition(b":")[2])

@@ -34,7 +34,10 @@ class Calls:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Callable[[Future[Any]], None], Future[Any]]] = deque()
         self._error: PortError | None = None
-        self.bell, self._button = socket.socketpair()
+        try:
+            self.bell, self._button = socket.socketpair()
+        except OSError as error:
+            raise PortError(f"the member cannot begin: {error}", error.errno or 0) from error
         self.bell.setblocking(False)
         self._button.setblocking(False)
 

@@ -11,6 +11,7 @@ from group_ports._binding import bind
 from group_ports._connecting import ConnectingPort
 from group_ports._routed import RoutedPort
 from group_ports._socket_options import endpoint, port_number
+from group_ports._z85 import checked_key
 from group_ports.errors import PortError, port_error
 from wireframe.group import ANSWER_TAGS, QUERY_TAGS
 
@@ -68,6 +69,8 @@ class GroupQryPort(ConnectingPort):
         if (host is None) != (port is None):
             raise ValueError("a leader has a host and a port")
         place = None if host is None or port is None else endpoint(host, port_number(port))
+        if server_key is not None:
+            checked_key(server_key)
         if self._socket is None:
             self._not_open()
         if self._endpoints.keys() - {place}:

@@ -165,7 +165,7 @@ class GroupCalls(GroupVotes):
 
     def update(self, host: str, port: int) -> None:
         """Follow a publisher of the group; one that is followed already is no news."""
-        self._call(lambda: self._worker.ports.subscriber.update(host, port))
+        self._call(lambda: self._worker.ports.follow(host, port))
 
     def forget(self, host: str, port: int) -> None:
         """Follow a publisher no more."""

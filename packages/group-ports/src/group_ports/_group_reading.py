@@ -34,9 +34,8 @@ class GroupReading(GroupCalls):
 
     # -- what it is ---------------------------------------------------------------------------------
 
-    @property
     def status(self) -> GroupStatus:
-        """How the group stands, as far as this member knows."""
+        """Return how the group stands now, as far as this member knows: one moment, all of it."""
         return self._worker.board.status
 
     @property
@@ -47,7 +46,7 @@ class GroupReading(GroupCalls):
     @property
     def term(self) -> int:
         """Fencing token: the term of the last leader known. Never goes back."""
-        return self.status.term
+        return self.status().term
 
     @property
     def error(self) -> BaseException | None:
@@ -56,19 +55,19 @@ class GroupReading(GroupCalls):
 
     def hasLeader(self) -> bool:
         """Tell whether there is a leader."""
-        return self.status.leader_id is not None
+        return self.status().leader_id is not None
 
     def isLeader(self) -> bool:
         """Tell whether this member leads."""
-        return self.status.is_leader
+        return self.status().is_leader
 
     def getLeaderId(self) -> bytes | None:
         """Return the member id of the leader; None if there is none."""
-        return self.status.leader_id
+        return self.status().leader_id
 
     def groupSize(self) -> int:
         """Return how many members are known, this one included."""
-        return self.status.size
+        return self.status().size
 
     def getGroupName(self) -> str:
         """Return ``type.instance``."""
@@ -79,8 +78,9 @@ class GroupReading(GroupCalls):
         own_id: bytes = self._worker.member.own_id
         return own_id
 
+    @property
     def statistics(self) -> GroupStatistics:
-        """Return what was counted so far; also after `leave`."""
+        """What was counted so far; also after `leave`."""
         try:
             return self._call(self._worker.statistics)
         except PortError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
 from group_ports._duplex import GroupAnsPort, GroupQryPort
-from group_ports._publisher import MemberPublisher
+from group_ports._publish import GroupPubPort
 from group_ports._quiet_log import QuietLogger
 from group_ports._subscribe import GroupSubPort
 from group_ports.errors import PortError, PortTimeout
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from group_ports._parent import Parent
     from group_ports._port_settings import PortSettings
+
+#: Publishers that were taken back and are still connected, at the most.
+_MAX_UNWANTED: Final = 1024
 
 _quiet = QuietLogger(logging.getLogger(__name__))
 
@@ -64,13 +67,18 @@ class MemberPorts:
     ) -> None:
         settings = replace(settings, send_timeout=0.0, recv_timeout=0.0)
         self.poller = zmq.Poller()
-        self.publisher = MemberPublisher(parent, f"{name}.pub", spec, settings=settings)
+        # Numbered, so that members of another group know them for strangers: its publisher
+        # may have got the TCP port of one that left. Members of the original take no notice.
+        numbered = replace(settings, numbered=True)
+        self.publisher = GroupPubPort(parent, f"{name}.pub", spec, settings=numbered)
         # Nothing that a subscriber sends is worth waiting for at its end.
         subscriber_settings = replace(settings, linger_s=0.0)
         self.subscriber = GroupSubPort(parent, f"{name}.sub", spec, settings=subscriber_settings)
         self.query: GroupQryPort | None = None
         self.answer: GroupAnsPort | None = None
         self._waits_for_leader = False
+        #: Publishers that discovery takes back, in the order of that, while they are connected.
+        self._unwanted: dict[tuple[str, int], None] = {}
         #: Where the query port was to point and could not.
         self._missed: tuple[str | None, int | None] | None = None
         if is_coordinated:
@@ -88,6 +96,27 @@ class MemberPorts:
         except BaseException:
             self.close()
             raise
+
+    def follow(self, host: str, port: int) -> None:
+        """Follow a publisher."""
+        self._unwanted.pop((host, port), None)
+        self.subscriber.update(host, port)
+
+    def forget_once_broken(self, host: str, port: int) -> None:
+        """Forget a publisher once its connection is no more: anybody can say goodbye for another one."""
+        self._unwanted[host, port] = None
+        while len(self._unwanted) > _MAX_UNWANTED:
+            place = next(iter(self._unwanted))
+            del self._unwanted[place]
+            self.subscriber.forget(*place)
+        self.drop_unwanted()
+
+    def drop_unwanted(self) -> None:
+        """Forget those whose connection is no more; at each heartbeat."""
+        for place in list(self._unwanted):
+            if not self.subscriber.is_reached(*place):
+                del self._unwanted[place]
+                self.subscriber.forget(*place)
 
     def look_who_subscribed(self, sockets: Mapping[Any, int]) -> None:
         """Take subscriptions out of the queue of ZeroMQ, which has no end."""

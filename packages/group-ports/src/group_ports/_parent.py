@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import zmq
 
+from group_ports._room import require_room_for_context
 from group_ports.errors import PortError
 from group_ports.security import AllowList
 
@@ -93,6 +94,7 @@ class StandaloneParent:
     """
 
     def __init__(self, host: str = "127.0.0.1", keys: CurveKeys | None = None) -> None:
+        require_room_for_context()
         self.appContext = zmq.Context()
         self.keys = keys
         self.public_key = keys.public if keys else None

@@ -36,8 +36,13 @@ class PortSettings:
     linger_s : float
         Seconds that messages sent before a close may take to leave.
     heartbeat_s, liveness_s : float
-        A peer silent for the first is asked whether it lives, and given up if
-        nothing comes from it for the second after that.
+        When the computer of a peer, or the network to it, is taken for dead (TCP
+        keepalive, in whole seconds, rounded up): silent for the first it is asked
+        whether it is there, and given up if nothing comes for the second after
+        that. So is a peer that takes nothing of what waits for it for both
+        together; of a publisher with `back_pressure` for 60 s at the least. A
+        process that is stopped while nothing is sent to it is not noticed: its
+        system answers.
     handshake_s : float
         Seconds that a peer may take to connect and to say who it is.
     reconnect_s, reconnect_max_s : float
@@ -45,13 +50,13 @@ class PortSettings:
     back_pressure : bool
         Of publishers: wait for a subscriber that is slow, up to the send
         timeout, and then raise `PortTimeout`, instead of dropping its messages.
-        One slow subscriber then holds up all.
+        One slow subscriber then holds up all, a dead one for 60 s.
     numbered : bool
         Of publishers: add the stamp and the frame that let subscribers of this
         package count losses (`wireframe.group.Extension`). Needs `group`. Off by
         default: members of the original deliver such messages, but do not read
         the stamp of a message with four frames, and see a different message
-        from the one recorded from their kind.
+        from the one recorded from their kind. A `Group` always does so.
     group : str, optional
         ``type.instance``. Then messages that are numbered for another group are
         dropped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import zmq
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 #: attempt is quicker than a second repetition: so a network that has come back
 #: is used again within twice the longest pause between attempts.
 _LONGEST_CONNECT_MS: Final = 1500
+#: Linux accepts no more.
+_LONGEST_KEEPALIVE_S: Final = 32767
+_MOST_PROBES: Final = 127
+#: Seconds for which a publisher with back pressure waits for a subscriber that takes nothing.
+PATIENCE_S: Final = 60.0
 
 
 def apply(socket: zmq.Socket[bytes], settings: PortSettings) -> None:
@@ -35,12 +41,35 @@ def apply(socket: zmq.Socket[bytes], settings: PortSettings) -> None:
         # the system would wait minutes before it tries to connect again.
         (zmq.HANDSHAKE_IVL, handshake_ms),
         (zmq.CONNECT_TIMEOUT, min(handshake_ms, _LONGEST_CONNECT_MS)),
-        (zmq.HEARTBEAT_IVL, _ms(settings.heartbeat_s)),
-        (zmq.HEARTBEAT_TIMEOUT, _ms(settings.liveness_s)),
+        *_keepalive(settings, waits=settings.back_pressure and socket.type == zmq.XPUB),
         (zmq.RECONNECT_IVL, _ms(settings.reconnect_s)),
         (zmq.RECONNECT_IVL_MAX, _ms(settings.reconnect_max_s)),
     ):
         socket.setsockopt(option, value)
+
+
+def _keepalive(settings: PortSettings, *, waits: bool) -> list[tuple[int, int]]:
+    """Return the options by which the system notices that a peer is gone.
+
+    By TCP, not by heartbeats of ZMTP: libzmq ends the process if one of those is due on
+    a connection that broke while its messages waited for the caller, or if it gives such
+    a connection up and the caller then reads (stream_engine_base.cpp, 4.3.5).
+    """
+    idle_s = min(math.ceil(settings.heartbeat_s), _LONGEST_KEEPALIVE_S)
+    silence_s = min(math.ceil(settings.liveness_s), _LONGEST_KEEPALIVE_S)
+    interval_s = math.ceil(silence_s / _MOST_PROBES)
+    # Of what was sent: also the time for which a peer may take nothing. One that is
+    # waited for must not be taken for dead too soon.
+    unsent_s = settings.heartbeat_s + settings.liveness_s
+    if waits:
+        unsent_s = max(unsent_s, PATIENCE_S)
+    return [
+        (zmq.TCP_KEEPALIVE, 1),
+        (zmq.TCP_KEEPALIVE_IDLE, idle_s),
+        (zmq.TCP_KEEPALIVE_INTVL, interval_s),
+        (zmq.TCP_KEEPALIVE_CNT, math.ceil(silence_s / interval_s)),
+        (zmq.TCP_MAXRT, _ms(min(unsent_s, 2 * _LONGEST_KEEPALIVE_S))),
+    ]
 
 
 def _ms(seconds: float) -> int:

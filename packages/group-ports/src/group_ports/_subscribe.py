@@ -9,6 +9,7 @@ import zmq
 
 from group_ports._connecting import ConnectingPort
 from group_ports._socket_options import endpoint, port_number
+from group_ports._z85 import checked_key
 from wireframe.group import PUBLISHED_TAGS
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class GroupSubPort(ConnectingPort):
         """
         if host is None or port is None:
             raise ValueError("a publisher has a host and a port")
+        if server_key is not None:
+            checked_key(server_key)
         self._connect(endpoint(host, port_number(port)), server_key)
 
     def forget(self, host: str, port: int) -> None:
@@ -88,6 +91,22 @@ class GroupSubPort(ConnectingPort):
         """
         self._disconnect(endpoint(host, port_number(port)))
 
+    def is_reached(self, host: str, port: int) -> bool:
+        """Tell whether this publisher is connected, handshake and all; of a port without a socket, none is.
+
+        Parameters
+        ----------
+        host : str
+        port : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            Not a host or port.
+        """
+        watch = self._watch
+        return watch is not None and endpoint(host, port_number(port)) in watch.connected()
+
     def closeSocket(self) -> None:
         """Close the socket and forget the publishers. Twice is fine."""
         super().closeSocket()
@@ -95,7 +114,7 @@ class GroupSubPort(ConnectingPort):
 
     def _read(self, flags: int) -> list[bytes]:
         frames = super()._read(flags)
-        if self._leaving:
+        if self._leaving and not self._skips:
             self._leave()
         return frames
 

@@ -30,6 +30,8 @@ _KNOWN_TAGS: Final = PUBLISHED_TAGS | QUERY_TAGS | ANSWER_TAGS
 _MORE: Final = int(zmq.SNDMORE)
 _RCVMORE: Final = int(zmq.RCVMORE)
 _NOW: Final = int(zmq.NOBLOCK)
+#: Frames beyond those that are kept, read in one go; the rest of a message of millions waits for the next.
+_SKIPPED_AT_ONCE: Final = 1000
 #: Flags of the frames of a message, by their number.
 _FLAGS: Final = [(_MORE,) * (count - 1) + (0,) for count in range(6)]
 
@@ -58,6 +60,8 @@ class Traffic(SocketHolder):
         self.isTimed = timed  # the name is that of the original
         self._max_size = settings.max_size
         self._sent = 0
+        #: It may be within a message, the rest of which nobody wants.
+        self._skips = False
         self._reception = Reception(
             f"{self._KIND} {name}",
             self._READS,
@@ -77,6 +81,11 @@ class Traffic(SocketHolder):
         flags = 0 if wait_s is None else _NOW
         while True:
             try:
+                if self._skips and not self._skip_more():
+                    # Others wait too: heartbeats, for one.
+                    if time.monotonic() >= deadline:
+                        raise PortTimeout("recv error: no message for the caller in time", PortError.EAGAIN)
+                    continue
                 frames = self._read(flags)
             except zmq.Again as error:
                 rest = deadline - time.monotonic()
@@ -102,18 +111,30 @@ class Traffic(SocketHolder):
             frame = recv(flags, False)
             frames = [frame.bytes]
             while frame.more:
+                if len(frames) > MAX_FRAMES:
+                    self._skips = True
+                    break
                 frame = recv(_NOW, False)
-                if len(frames) <= MAX_FRAMES:
-                    frames.append(frame.bytes)
+                frames.append(frame.bytes)
         except (zmq.ZMQError, PortError):
             raise
         except BaseException:
             # Interrupted. The rest of the message must not be taken for the next one.
-            while self._socket_option(_RCVMORE):
-                recv(_NOW)
+            self._skips = True
             self._reception.drop("interrupted")
             raise
         return frames
+
+    def _skip_more(self) -> bool:
+        """Read on in a message that nobody wants; tell whether its end is reached."""
+        # Asked for, as the socket may be another one by now, or an interrupt have come.
+        more = bool(self._socket_option(_RCVMORE))
+        for _ in range(_SKIPPED_AT_ONCE):
+            if not more:
+                break
+            more = self._recv_frame(_NOW, False).more
+        self._skips = more
+        return not more
 
     def _wait_readable(self, seconds: float) -> None:
         if self._socket is not None:

@@ -287,6 +287,7 @@ class Worker:
     def _mend(self) -> list[Action]:
         """Open what could not be opened before, as with too many open files; at each heartbeat."""
         self.ports.point_query_again()
+        self.ports.drop_unwanted()
         return self._bind_answer() if self._lacks_answer and self.member.is_leader else []
 
     def _bind_answer(self) -> list[Action]:
@@ -301,10 +302,7 @@ class Worker:
     def _publish(self, action: Publish) -> None:
         body = action.body
         try:
-            if isinstance(body, group.Tic):
-                self.ports.publisher.send_tic()
-            else:
-                self.ports.publisher.sendGroup(_TAGS[type(body)], self._payload(body))
+            self.ports.publisher.sendGroup(_TAGS[type(body)], self._payload(body))
         except PortTimeout:
             # With back pressure: a subscriber is slow. The next heartbeat says the same.
             self._unsent += 1

@@ -14,6 +14,7 @@ is the difference between two sets.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import threading
@@ -97,6 +98,8 @@ class Engine:
         An interface that cannot be used.
     PortTimeout
         It does not start.
+    PortError
+        There is no room for one more thread.
     """
 
     def __init__(self, interfaces: list[str], lifetime_s: int, dropped: Counter[str]) -> None:
@@ -107,7 +110,10 @@ class Engine:
         self._members: dict[tuple[str, Place], _Member] = {}
         self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, AsyncZeroconf]] = Future()
         self._thread = threading.Thread(target=self._run, name="group-ports zeroconf", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise PortError(f"mDNS cannot begin: {error}", errno.EAGAIN) from error
         try:
             self._loop, self._ending, self._network = self._ready.result(LONGEST_WAIT_S)
         except TimeoutError as error:

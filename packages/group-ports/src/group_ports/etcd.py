@@ -22,6 +22,7 @@ between looking at `Group.isLeader` and acting.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import ssl
 import threading
@@ -33,6 +34,7 @@ from group_ports import _etcd_messages as messages
 from group_ports._etcd_ear import MIN_GAP_S, EtcdEar
 from group_ports._etcd_gateway import EtcdFailure, EtcdRefusal, Gateway, Server
 from group_ports._quiet_log import QuietLogger
+from group_ports.errors import PortError
 from group_ports.leader_source import Leadership
 
 if TYPE_CHECKING:
@@ -138,13 +140,23 @@ class EtcdLeaderSource:
         ------
         RuntimeError
             It serves another member already.
+        PortError
+            There is no room for more threads.
         """
         if self._name:
             raise RuntimeError("a leader source serves one member, once")
         self._name, self._member_id, self._tell = self._prefix + key, member_id, tell
         self._observe.wanted.set()
-        for thread in (self._keeper, self._campaign, self._observe):
-            thread.start()
+        started: list[EtcdEar] = []
+        try:
+            for ear in (self._campaign, self._observe):
+                ear.start()
+                started.append(ear)
+            self._keeper.start()
+        except RuntimeError as error:
+            for ear in started:
+                ear.stop(1.0)
+            raise PortError(f"the leader source cannot begin: {error}", errno.EAGAIN) from error
 
     def answers_at(self, host: str, port: int) -> None:
         """Let the others know where the leader answers; see `LeaderSource.answers_at`."""

@@ -177,7 +177,7 @@ class Group(GroupReading):
             if leader_source is not None:
                 leader_source.start(self._key, own_id, self._tell)
             if discovery is not None:
-                discovery.register(self._key, *self._address, own_id, found=self.update, gone=self.forget)
+                discovery.register(self._key, *self._address, own_id, found=self.update, gone=self._gone)
                 self._discovery = discovery
         except BaseException:
             self.leave()
@@ -238,6 +238,10 @@ class Group(GroupReading):
         """Take in what the leader source says; from any thread."""
         self._bulletin.post(word)
         self._worker.calls.wake()
+
+    def _gone(self, host: str, port: int) -> None:
+        """Take in what discovery says; from any thread."""
+        self._call(lambda: self._worker.ports.forget_once_broken(host, port))
 
     # -- its end ------------------------------------------------------------------------------------
 

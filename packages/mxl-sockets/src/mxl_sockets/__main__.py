@@ -100,7 +100,10 @@ def parse_parameter(text: str) -> tuple[str, Any]:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m mxl_sockets", description="Couple molecules to a field solver."
+        prog="python -m mxl_sockets",
+        description="Couple molecules to a field solver.",
+        epilog="exit codes: 0 done; 1 the model failed; 2 wrong arguments; 3 no hub, hub lost, or out of "
+        "time; 4 the hub broke the protocol; 128+n ended by signal n",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

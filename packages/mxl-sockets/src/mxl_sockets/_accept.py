@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._listen import Listener
+    from mxl_sockets._losses import Losses
     from mxl_sockets._poll import Poller
     from mxl_sockets._quiet_log import QuietLogger
 
@@ -54,12 +55,14 @@ class Acceptor:
     Parameters
     ----------
     poller : Poller
-    allowed : tuple of networks
-        TCP peers that may connect; empty for all.
+    allowed : tuple of networks or None
+        TCP peers that may connect; None for all.
     quiet : QuietLogger
+    losses : Losses
+        Is told when there is no room for newcomers.
     """
 
-    def __init__(self, poller: Poller, allowed: tuple[Network, ...], quiet: QuietLogger) -> None:
+    def __init__(self, poller: Poller, allowed: Allowed, quiet: QuietLogger, losses: Losses) -> None:
         self.listeners: dict[int, Listener] = {}
         #: When to listen again, None while listening.
         self.paused_until: float | None = None
@@ -68,6 +71,7 @@ class Acceptor:
         self._poller = poller
         self._allowed = allowed
         self._quiet = quiet
+        self._losses = losses
         self._unix_peers = 0
         self._last_descriptor = _descriptor_limit() - SPARE_DESCRIPTORS
 
@@ -134,6 +138,7 @@ class Acceptor:
                 self._poller.unregister(descriptor)
         self.paused_until = now + PAUSE
         reason = os.strerror(error.errno) if error.errno else str(error)
+        self._losses.warn(f"cannot accept connections for now: {reason}")
         self._quiet.warn("", reason, "cannot accept connections for now: %s", reason)
 
     def resume(self, now: float) -> None:

@@ -12,23 +12,31 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: Networks that may connect; None for all of them.
+Allowed: TypeAlias = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None
 
 
-def parse_allowed(allow: Iterable[str]) -> tuple[Network, ...]:
+def parse_allowed(allow: Iterable[str] | None) -> Allowed:
     """Read a list of addresses and networks such as ``"10.1.0.0/16"`` or ``"::1"``.
 
     Raises
     ------
     ValueError
-        An entry is neither an address nor a network.
+        An entry is neither an address nor a network, or is an address within a
+        network, such as ``"10.1.2.3/16"``.
+    TypeError
+        A single text instead of a list.
     """
-    return tuple(ipaddress.ip_network(entry, strict=False) for entry in allow)
+    if allow is None:
+        return None
+    if isinstance(allow, str):
+        raise TypeError(f"a list of addresses, not a single text: {allow!r}")
+    return tuple(map(ipaddress.ip_network, allow))
 
 
-def is_allowed(host: str, allowed: tuple[Network, ...]) -> bool:
-    """Whether a numeric address is in the list; an empty list allows everybody."""
-    if not allowed:
+def is_allowed(host: str, allowed: Allowed) -> bool:
+    """Whether a numeric address is in the list: None has everybody, an empty one nobody."""
+    if allowed is None:
         return True
     address = ipaddress.ip_address(host.partition("%")[0])
     # A dual-stack listener sees IPv4 peers as ::ffff:a.b.c.d.

@@ -14,7 +14,7 @@ from mxl_sockets.errors import HubStopped, StepTimeout
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._aggregate_connection import BridgeConnection
     from mxl_sockets._aggregate_roster import Group, GroupRoster
     from mxl_sockets._aggregate_settings import AggregateSettings
@@ -32,7 +32,7 @@ class GroupCoupling:
     ----------
     roster : GroupRoster
     settings : AggregateSettings
-    allowed : tuple of networks
+    allowed : tuple of networks or None
     latency : float
         Seconds a step waits for a bridge that is missing.
     links : type of BridgeLinks, optional
@@ -43,7 +43,7 @@ class GroupCoupling:
         self,
         roster: GroupRoster[BridgeConnection],
         settings: AggregateSettings,
-        allowed: tuple[Network, ...],
+        allowed: Allowed,
         latency: float,
         links: type[BridgeLinks] | None = None,
     ) -> None:

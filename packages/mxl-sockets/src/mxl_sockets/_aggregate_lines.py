@@ -21,7 +21,7 @@ from wireframe import aggregate
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._aggregate_connection import BridgeConnection
     from mxl_sockets._aggregate_roster import GroupRoster
     from mxl_sockets._aggregate_settings import AggregateSettings
@@ -41,7 +41,7 @@ class BridgeLines:
     poller : Poller
     roster : GroupRoster
     settings : AggregateSettings
-    allowed : tuple of networks
+    allowed : tuple of networks or None
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class BridgeLines:
         poller: Poller,
         roster: GroupRoster[BridgeConnection],
         settings: AggregateSettings,
-        allowed: tuple[Network, ...],
+        allowed: Allowed,
     ) -> None:
         self.roster = roster
         self.barrier: GroupBarrier[GroupShare, Answer] = GroupBarrier()
@@ -61,7 +61,7 @@ class BridgeLines:
         poller.register(self.waker.descriptor, _poll.READ)
         quiet = QuietLogger(logger)
         self.losses = Losses(quiet)
-        self.acceptor = Acceptor(poller, allowed, quiet)
+        self.acceptor = Acceptor(poller, allowed, quiet, self.losses)
         self._poller = poller
         self._settings = settings
         self._backlogged: set[BridgeConnection] = set()

@@ -22,7 +22,7 @@ from wireframe import FrameError, aggregate
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._aggregate_roster import Group, GroupRoster
     from mxl_sockets._aggregate_settings import AggregateSettings
     from mxl_sockets._poll import Poller
@@ -43,7 +43,7 @@ class BridgeLinks(BridgeLines):
         poller: Poller,
         roster: GroupRoster[BridgeConnection],
         settings: AggregateSettings,
-        allowed: tuple[Network, ...],
+        allowed: Allowed,
     ) -> None:
         super().__init__(poller, roster, settings, allowed)
         self.reply_times = ReplyTimer()
@@ -150,7 +150,7 @@ class BridgeLinks(BridgeLines):
         """Take newcomers in."""
         for sock, peer, _ in self.acceptor.accept(listener, now):
             waiting = len(self._hellos) + len(self.roster.parked)
-            if waiting >= self._settings.max_waiting:
+            if waiting >= self._settings.max_waiting and not self._make_room():
                 self.acceptor.refuse(peer, "waiting", f"{waiting} bridges wait already")
                 sock.close()
                 continue
@@ -164,6 +164,14 @@ class BridgeLinks(BridgeLines):
             self.connections[connection.descriptor] = connection
             self._hellos[connection] = now + self._settings.handshake_timeout
             logger.debug("%s connected", peer)
+
+    def _make_room(self) -> bool:
+        """Drop the bridge that has waited longest for a group nobody has named; whether there was one."""
+        wanted = self.roster.groups
+        unwanted = next((link for name, link in self.roster.parked.items() if name not in wanted), None)
+        if unwanted is not None:
+            self.drop(unwanted, "makes room: its group is not known, and too many wait")
+        return unwanted is not None
 
     def start_groups(self, groups: Iterable[Group[BridgeConnection]]) -> None:
         """Send AGGINIT to the bridges of these groups that need it."""

@@ -22,6 +22,8 @@ LinkT = TypeVar("LinkT", bound=BridgeLink)
 
 #: The INIT parameter that names a molecule's group.
 GROUP_KEY: Final = "aggregate_group"
+#: Most bytes of an AGGINIT: what our bridge takes.
+MAX_INIT: Final = 256 << 20
 
 _SERVING: Final = (LinkPhase.READY, LinkPhase.ASKED)
 
@@ -46,6 +48,26 @@ def group_name(molecule_id: int, payload: Mapping[str, Any]) -> str:
     if not name:
         raise ValueError(f"molecule {molecule_id}: its {GROUP_KEY} is empty")
     return name
+
+
+def encode_group_init(
+    group_id: str, payloads: Mapping[int, Mapping[str, Any]], *, resume: bool = False
+) -> bytes:
+    """Return AGGINIT for a group.
+
+    Raises
+    ------
+    TypeError, ValueError
+        JSON cannot carry it, or it is more than a bridge would take: that would
+        hang up, come again, and be sent it again.
+    """
+    message = aggregate.encode_init(group_id, payloads, resume=resume)
+    if len(message) > MAX_INIT:
+        raise ValueError(
+            f"group {group_id!r}: the parameters of its {len(payloads)} molecules have {len(message)} bytes, "
+            f"a bridge takes {MAX_INIT}; make smaller groups"
+        )
+    return message
 
 
 class Group(Generic[LinkT]):
@@ -120,7 +142,8 @@ class GroupRoster(Generic[LinkT]):
                 raise ValueError(f"molecule {one} belongs to group {known!r}, it cannot move to {name!r}")
             wanted.setdefault(name, {})[one] = {**payload, "molecule_id": one}
         for name, added in wanted.items():
-            aggregate.encode_init(name, added)  # raises for what JSON cannot carry
+            held = self.groups[name].payloads if name in self.groups else {}
+            encode_group_init(name, {**held, **added})  # raises for what cannot be sent
         for name, added in wanted.items():
             group = self.groups.setdefault(name, Group(name))
             if group.link is not None and not added.keys() <= group.payloads.keys():
@@ -199,7 +222,7 @@ class GroupRoster(Generic[LinkT]):
                 one: payload if states[one] is None else {**payload, "state": states[one]}
                 for one, payload in payloads.items()
             }
-        return aggregate.encode_init(group.group_id, payloads, resume=self.resume)
+        return encode_group_init(group.group_id, payloads, resume=self.resume)
 
     def remember_extras(self, ids: Sequence[int], extras: Sequence[bytes]) -> None:
         """Keep the extras of a group's answer."""

@@ -19,7 +19,7 @@ from wireframe import ipi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._connection import Connection
     from mxl_sockets._poll import Poller
     from mxl_sockets._roster import Roster
@@ -38,7 +38,7 @@ class Asking(Links):
     """
 
     def __init__(
-        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...]
+        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: Allowed
     ) -> None:
         super().__init__(poller, roster, settings, allowed)
         #: Whether a driver has staged that may not have been noted in the barrier.
@@ -65,6 +65,9 @@ class Asking(Links):
         if not slots:
             lineup.recount()  # an exception may have come before it was counted
             return
+        if barrier.requests:
+            # Whoever replaces a lost one may have other parameters than it had.
+            self.roster.check_atoms({barrier.ids[slot]: atoms_of(barrier.requests[slot]) for slot in slots})
         sent: list[int] = []
         try:
             barrier.ask(now)

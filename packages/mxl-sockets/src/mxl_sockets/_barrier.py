@@ -290,6 +290,13 @@ class Barrier:
             if stage in waited_for
         }
 
+    def give_up(self) -> bool:
+        """Forget a step that nobody wants any more; False, and nothing changed, if answers to it may come."""
+        if any(stage in (Stage.STAGING, Stage.STAGED, Stage.ASKED) for stage in self._stages):
+            return False
+        self._forget()
+        return True
+
     def take(self) -> StepResult:
         """Return the answers of a complete step and forget it.
 
@@ -301,6 +308,9 @@ class Barrier:
         if not self.complete:
             raise ValueError("the step is not complete")
         result = StepResult(self.ids, self._amplitude_block or b"".join(self._amplitudes), self._extras)
+        self._forget()
+        return result
+
+    def _forget(self) -> None:
         self.ids, self.fields, self.requests, self._amplitude_block = (), b"", (), b""
         self._stages, self._asked_at, self._amplitudes, self._extras = [], [], [], []
-        return result

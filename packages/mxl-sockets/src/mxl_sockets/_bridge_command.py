@@ -33,6 +33,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument("--unix", metavar="NAME", help="UNIX socket for the drivers, a path or a name")
     where.add_argument("--port", metavar="P", type=int, help="TCP port for the drivers (default a free one)")
     bridge.add_argument("--host", help="address for the drivers (default 127.0.0.1)")
+    bridge.add_argument(
+        "--allow",
+        metavar="NETWORK",
+        action="append",
+        help="network drivers may come from; may be given more than once",
+    )
+    bridge.add_argument(
+        "--silence-limit", metavar="S", type=float, help="seconds after which a silent driver is replaced"
+    )
+    bridge.add_argument(
+        "--handshake",
+        choices=["init", "status", "init+status"],
+        default="init",
+        help="what drivers are told first; with init+status, who does not answer is dropped (default init)",
+    )
     bridge.add_argument("--resume", action="store_true", help="give a molecule's last state to a new driver")
     bridge.add_argument(
         "--restart",
@@ -69,6 +84,9 @@ def make_bridge(options: argparse.Namespace) -> Bridge:
     """
     settings: dict[str, Any] = {
         "host": options.host,
+        "allow": options.allow,
+        "silence_limit": options.silence_limit,
+        "handshake": options.handshake,
         "port": options.port or 0,
         "unix": options.unix,
         "resume": options.resume,

@@ -66,6 +66,29 @@ class NodeHub(SocketHub):
             coupling.loop.look()
             return coupling.bind(ids, deadline)
 
+    def let_go(self, timeout: float) -> bool:
+        """Forget the step under way once nobody owes an answer to it; False at the end of the time.
+
+        Who has not been asked is not asked any more, and who is gone is not replaced.
+        """
+        deadline = self._deadline(timeout)
+        with self._held():
+            coupling = self._take_turn(deadline)
+            if coupling is None:
+                return False
+            try:
+
+                def done() -> bool:
+                    coupling.exchange.settle()
+                    return coupling.stopping or not coupling.barrier.late(0.0)
+
+                coupling.loop.look()
+                coupling.loop.run_until(done, deadline)
+                coupling.exchange.settle()
+                return not coupling.barrier.frozen or coupling.barrier.give_up()
+            finally:
+                coupling.loop.give_turn()
+
     def advance(self, ids: tuple[int, ...], fields: bytes, timeout: float) -> StepResult | None:
         """Make a step, or go on with the one under way; None if it is not complete in time.
 

@@ -82,6 +82,11 @@ class BridgeProtocol:
         return Work.STEP if self._stepping else self._phase
 
     @property
+    def is_stale(self) -> bool:
+        """Whether nobody wants the result of the step at hand any more."""
+        return self._stepping and self._stale
+
+    @property
     def can_receive(self) -> bool:
         """Whether there is room for another message: a step that came too early waits alone."""
         return self._next is None

@@ -139,7 +139,7 @@ def connect(
     stop : StopSignal
         Ends the waiting early.
     backoff : Backoff
-        The delays; the caller resets it after a useful connection.
+        The delays; the caller resets it after a connection on which steps were made.
     label : str
         What the target is called in messages.
 

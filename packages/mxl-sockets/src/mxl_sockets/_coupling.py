@@ -15,7 +15,7 @@ from mxl_sockets.errors import HubStopped, StepTimeout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._barrier import StepResult
     from mxl_sockets._connection import Connection
     from mxl_sockets._listen import Listener
@@ -41,7 +41,7 @@ class Coupling:
     ----------
     roster : Roster
     settings : HubSettings
-    allowed : tuple of networks
+    allowed : tuple of networks or None
     latency : float
         Seconds; bounds waits for things that the sockets do not announce.
     exchange : type of Exchange, optional
@@ -52,7 +52,7 @@ class Coupling:
         self,
         roster: Roster[Connection],
         settings: HubSettings,
-        allowed: tuple[Network, ...],
+        allowed: Allowed,
         latency: float,
         exchange: type[Exchange] | None = None,
     ) -> None:

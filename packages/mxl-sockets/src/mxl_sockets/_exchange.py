@@ -25,7 +25,7 @@ from wireframe import FrameError, ipi
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._connection import Connection
     from mxl_sockets._lineup import Batch
     from mxl_sockets._poll import Poller
@@ -44,11 +44,11 @@ class Exchange(Asking):
     poller : Poller
     roster : Roster
     settings : HubSettings
-    allowed : tuple of networks
+    allowed : tuple of networks or None
     """
 
     def __init__(
-        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...]
+        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: Allowed
     ) -> None:
         super().__init__(poller, roster, settings, allowed)
         self.reply_times = ReplyTimer()

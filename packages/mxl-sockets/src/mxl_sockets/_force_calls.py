@@ -85,7 +85,9 @@ class ForceCalls(HubLifecycle):
         ValueError
             A shape is wrong, a position or a cell is not finite, a cell has no
             volume, or a program that lives has served another number of atoms,
-            which none of them can change. Nothing was sent then.
+            which none of them can change, or these are several atoms for a
+            molecule in a field, one whose parameters have ``"dt_au"``.
+            Nothing was sent then.
         TypeError
             An id is not an integer.
         HubStopped

@@ -104,6 +104,11 @@ class HubClient(abc.ABC):
 
     # -- inside --------------------------------------------------------------
 
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int:
+        """Steps made so far, over all connections."""
+
     @abc.abstractmethod
     def _converse(self, sock: socket.socket, stop: StopSignal) -> tuple[End, bool]:
         """Serve one connection; return why it ended, and whether the hub had a use for us."""
@@ -157,6 +162,7 @@ class HubClient(abc.ABC):
             if sock is None:
                 break
             self._connections += 1
+            steps_before = self.steps
             try:
                 self._socket = sock
                 reason, useful = self._converse(sock, stop)
@@ -170,8 +176,11 @@ class HubClient(abc.ABC):
             # attempt at connecting: the old deadline and delays go on.
             if useful:
                 met = True
-                backoff.reset()
                 deadline = time.monotonic() + self._reconnect_timeout
+            # The answer to a first step may be what the hub hung up for, each
+            # time again; a second one was asked for after the first was taken.
+            if self.steps - steps_before > 1:
+                backoff.reset()
             if met and not self._reconnect:
                 return End.LOST
             remaining = deadline - time.monotonic()

@@ -39,7 +39,7 @@ class HubLifecycle(OpenHub[Coupling]):
         latency: float = 0.01,
         *,
         resume: bool = False,
-        allow: Iterable[str] = (),
+        allow: Iterable[str] | None = None,
         match: Match | None = None,
         listener: socket.socket | None = None,
         two_phase: bool = False,

@@ -25,7 +25,7 @@ from wireframe import ipi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._poll import Poller
     from mxl_sockets._roster import Roster
     from mxl_sockets._settings import HubSettings
@@ -48,11 +48,11 @@ class Links(abc.ABC):
     poller : Poller
     roster : Roster
     settings : HubSettings
-    allowed : tuple of networks
+    allowed : tuple of networks or None
     """
 
     def __init__(
-        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...]
+        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: Allowed
     ) -> None:
         self.roster = roster
         self.barrier = Barrier(two_phase=settings.two_phase)
@@ -64,7 +64,7 @@ class Links(abc.ABC):
         self._settings = settings
         quiet = QuietLogger(logger)
         self.losses = Losses(quiet)
-        self.acceptor = Acceptor(poller, allowed, quiet)
+        self.acceptor = Acceptor(poller, allowed, quiet, self.losses)
         self._patience = Patience(settings)
         self.waker = _poll.Waker()
         poller.register(self.waker.descriptor, _poll.READ)

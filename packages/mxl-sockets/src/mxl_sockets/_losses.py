@@ -46,6 +46,10 @@ class Losses:
         self.last = text
         self._recent.append((time.monotonic(), text[:LONGEST]))
 
+    def warn(self, text: str) -> None:
+        """Say what goes wrong although nobody was lost by it; the log has it already."""
+        self.last = text
+
     def recent(self) -> list[Loss]:
         """Return the latest losses, the newest last."""
         now = time.monotonic()

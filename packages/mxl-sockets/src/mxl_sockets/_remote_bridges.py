@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mxl_sockets import mpi
@@ -22,7 +22,10 @@ class RemoteBridges(OpenHub[GroupCoupling]):
 
     def init_remote_bridges(
         self,
-        molecules: Iterable[HasInitPayload | dict[str, Any]] | HasInitPayload,
+        molecules: Iterable[HasInitPayload | dict[str, Any]]
+        | Mapping[int, dict[str, Any]]
+        | HasInitPayload
+        | dict[str, Any],
         *,
         molecules_per_bridge: int,
         unix_prefix: str = "bridge_",
@@ -36,9 +39,10 @@ class RemoteBridges(OpenHub[GroupCoupling]):
 
         Parameters
         ----------
-        molecules : iterable, or one molecule
-            Objects with an ``init_payload``, or INIT parameters themselves;
-            their ``"aggregate_group"`` is set.
+        molecules : iterable, mapping of int to mapping, or one molecule
+            Objects with an ``init_payload``, or INIT parameters themselves, or
+            ``{id: parameters}`` as for `wait_until_bound`; their
+            ``"aggregate_group"`` is set.
         molecules_per_bridge : int
             Most molecules of one bridge.
         unix_prefix : str
@@ -59,7 +63,11 @@ class RemoteBridges(OpenHub[GroupCoupling]):
         HubStopped
             The hub is stopped, so that no bridge could find it.
         """
-        given = molecules if isinstance(molecules, Iterable) else [molecules]
+        given: Iterable[Any] = molecules if isinstance(molecules, Iterable) else [molecules]
+        if isinstance(molecules, Mapping):
+            # As for `wait_until_bound`, {id: parameters}; else the parameters of one.
+            by_id = not any(isinstance(key, str) for key in molecules)
+            given = molecules.values() if by_id else [molecules]
         specs = divide_molecules(given, molecules_per_bridge, unix_prefix)
         if not mpi.am_master():
             return specs

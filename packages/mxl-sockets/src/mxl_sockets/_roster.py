@@ -11,7 +11,7 @@ import json
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from mxl_sockets._client import Client, Phase
 from wireframe import ipi
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ClientT = TypeVar("ClientT", bound=Client)
+
+#: The time step's key. LAMMPS' ``fix mxl`` takes the number behind the first
+#: occurrence of these letters in the text, wherever they stand.
+TIME_STEP: Final = "dt_au"
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,18 @@ def checked_id(molecule_id: int) -> int:
     return number
 
 
+def has_time_step(payload: Mapping[str, Any]) -> bool:
+    """Whether INIT parameters are those of a molecule in a field, for a peer that scans them as text."""
+    return any(TIME_STEP in str(key) for key in payload)
+
+
 def encode_molecule_init(molecule_id: int, payload: Mapping[str, Any]) -> bytes:
     """Return the INIT message that binds a driver to a molecule.
 
     The JSON text is the payload with the key ``molecule_id`` set; separators,
     escapes and key order are those of Python's default encoder, as the
-    established hub sends them.
+    established hub sends them. Only if the letters ``dt_au`` stand elsewhere
+    too, the time step comes first.
 
     Raises
     ------
@@ -76,6 +86,9 @@ def encode_molecule_init(molecule_id: int, payload: Mapping[str, Any]) -> bytes:
     molecule_id = checked_id(molecule_id)
     try:
         text = json.dumps({**payload, "molecule_id": molecule_id})
+        if TIME_STEP in payload and text.count(TIME_STEP) > 1:
+            time_step = {TIME_STEP: payload[TIME_STEP]}
+            text = json.dumps({**time_step, **payload, "molecule_id": molecule_id})
     except TypeError as error:
         raise TypeError(f"INIT parameters of molecule {molecule_id}: {error}") from error
     return ipi.encode_init(molecule_id, text.encode())
@@ -174,19 +187,22 @@ class Roster(Generic[ClientT]):
         return [one for one in ids if one not in bound or not bound[one].initialized]
 
     def check_atoms(self, atoms: Mapping[int, int]) -> None:
-        """Check that living drivers were not asked for other numbers of atoms than these.
+        """Check that drivers can be asked for these numbers of atoms.
 
         Raises
         ------
         ValueError
-            One was; no program can change its number of atoms.
+            A living one was asked for another number, which no program can
+            change, or is a molecule in a field: LAMMPS' ``fix mxl`` has room
+            for one vector and does not look how many it is sent.
         """
         for molecule_id, nat in atoms.items():
             client = self.bound.get(molecule_id)
-            if client is not None and client.nat not in (None, nat):
-                raise ValueError(
-                    f"the driver of molecule {molecule_id} has served {client.nat} atoms, not {nat}"
-                )
+            in_field = has_time_step(self._payloads.get(molecule_id, {}))
+            served = (1 if in_field else None) if client is None else client.nat
+            if served not in (None, nat):
+                is_one = 'takes, as one with "dt_au" in its parameters,' if in_field else "has served"
+                raise ValueError(f"the driver of molecule {molecule_id} {is_one} {served} atoms, not {nat}")
 
     def pair(self, ids: Sequence[int], now: float) -> list[tuple[ClientT, int]]:
         """Choose drivers for the molecules among `ids` that have none.
@@ -252,6 +268,8 @@ class Roster(Generic[ClientT]):
         """Make a waiting driver a molecule."""
         self.waiting.pop(client, None)
         client.molecule_id = molecule_id
+        if has_time_step(self._payloads.get(molecule_id, {})):
+            client.nat = 1
         self.bound[molecule_id] = client
         self.generation += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from mxl_sockets._aggregate_barrier import GroupStage
 from mxl_sockets.status import HubStatus, StepRate
 
 if TYPE_CHECKING:
@@ -108,9 +109,11 @@ class GroupSnapshots:
             orphaned=[
                 one
                 for group in coupling.open_groups()
-                if group.link is None
+                # Asked is late; with a bridge that waits for its drivers nobody can be asked.
+                if not group.serves and coupling.barrier.stage_of(group.group_id) is GroupStage.UNASKED
                 for one in coupling.barrier.shares[group.group_id].ids
             ],
             steps_per_s=self._rate.look(now, coupling.steps),
             losses=exchange.losses.recent(),
+            groups=groups.group_of.copy(),
         )

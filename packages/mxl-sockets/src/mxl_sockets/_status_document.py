@@ -5,8 +5,8 @@ One line of text, UTF-8 without line breaks inside, and a line feed::
     {"format": 1, "process": 4242, "address": "127.0.0.1:31415", "age_s": 0.0,
      "steps": 12345, "steps_per_s": 20.1, "paused": false,
      "bound": 98, "missing": 1, "late": 1, "orphaned": 1, "waiting": 0, "dropped": 3,
-     "drivers": [[0, "127.0.0.1:40122"], ...],
-     "late_s": [[17, 3.2, "127.0.0.1:40123"], ...], "missing_ids": [4], "orphaned_ids": [4],
+     "drivers": [[0, "127.0.0.1:40122", 1], ...],
+     "late_s": [[17, 3.2, "127.0.0.1:40123", 1], ...], "missing_ids": [4], "orphans": [[4, "", 1]],
      "waiting_peers": [], "losses": [[120.5, "127.0.0.1:40124 (molecule 4): closed"]],
      "replies": 98312, "mean_s": 0.0012, "maximum_s": 0.031, "histogram": [[0.001024, 51000], ...]}
 
@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mxl_sockets._connect import TcpTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mxl_sockets.status import HubStatus
 
 FORMAT: Final = 1
@@ -52,10 +54,10 @@ class StatusDocument:
     orphaned: int
     waiting: int
     dropped: int
-    drivers: list[tuple[int, str]]
-    late_s: list[tuple[int, float, str]]
+    drivers: list[tuple[int, str, int]]
+    late_s: list[tuple[int, float, str, int]]
     missing_ids: list[int]
-    orphaned_ids: list[int]
+    orphans: list[tuple[int, str, int]]
     waiting_peers: list[str]
     losses: list[tuple[float, str]]
     replies: int
@@ -67,7 +69,7 @@ class StatusDocument:
 def encode_document(status: HubStatus, age_s: float, process: int) -> bytes:
     """Return the document of a status that was taken `age_s` seconds ago."""
     address = status.address
-    longest = heapq.nlargest(LISTED, status.late.items(), key=lambda entry: entry[1])
+    longest = heapq.nlargest(LISTED, _holders(status), key=lambda entry: entry[1])
     times = status.reply_times
     document = {
         "format": FORMAT,
@@ -83,11 +85,11 @@ def encode_document(status: HubStatus, age_s: float, process: int) -> bytes:
         "orphaned": len(status.orphaned),
         "waiting": len(status.waiting),
         "dropped": status.dropped,
-        "drivers": list(itertools.islice(status.bound.items(), LISTED)),
+        "drivers": list(itertools.islice(_crowds(status, status.bound), LISTED)),
         # The clock has gone on since the snapshot.
-        "late_s": [(one, seconds + age_s, status.bound.get(one, "")) for one, seconds in longest],
+        "late_s": [(one, seconds + age_s, peer, count) for one, seconds, peer, count in longest],
         "missing_ids": status.missing[:LISTED],
-        "orphaned_ids": status.orphaned[:LISTED],
+        "orphans": list(itertools.islice(_crowds(status, status.orphaned), LISTED)),
         "waiting_peers": status.waiting[:LISTED],
         "losses": [(loss.seconds + age_s, loss.text[:LONGEST_TEXT]) for loss in status.losses[:LISTED]],
         "replies": times.count,
@@ -96,6 +98,29 @@ def encode_document(status: HubStatus, age_s: float, process: int) -> bytes:
         "histogram": list(times.histogram.items()),
     }
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def _who(status: HubStatus, molecule_id: int) -> str:
+    """Return who serves a molecule, and its group if it has one; nothing is an empty text."""
+    group = status.groups.get(molecule_id)
+    return ", ".join(filter(None, (status.bound.get(molecule_id), group and f"group {group}")))
+
+
+def _crowds(status: HubStatus, ids: Iterable[int]) -> Iterable[tuple[int, str, int]]:
+    """Return a molecule of each crowd: the first, who serves it, and how many there are; a group is one."""
+    if not status.groups:
+        return ((one, _who(status, one), 1) for one in ids)
+    found: dict[str, tuple[int, str, int]] = {}
+    for one in ids:
+        who = _who(status, one)
+        first, _, count = found.get(who, (one, who, 0))
+        found[who] = first, who, count + 1
+    return found.values()
+
+
+def _holders(status: HubStatus) -> Iterable[tuple[int, float, str, int]]:
+    """Return a late molecule of each crowd, with its age."""
+    return ((one, status.late[one], who, count) for one, who, count in _crowds(status, status.late))
 
 
 def decode_document(data: bytes) -> StatusDocument:
@@ -134,10 +159,10 @@ _SHAPES: Final[dict[str, Any]] = {
     "orphaned": int,
     "waiting": int,
     "dropped": int,
-    "drivers": (int, str),
-    "late_s": (int, float, str),
+    "drivers": (int, str, int),
+    "late_s": (int, float, str, int),
     "missing_ids": [int],
-    "orphaned_ids": [int],
+    "orphans": (int, str, int),
     "waiting_peers": [str],
     "losses": (float, str),
     "replies": int,

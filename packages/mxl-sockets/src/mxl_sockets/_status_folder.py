@@ -5,7 +5,8 @@ The rule, for a hub and for whoever looks for it::
     FOLDER/NAME.status
 
     FOLDER  $XDG_RUNTIME_DIR/mxl_sockets; if that cannot be used,
-            mxl_sockets-UID in the folder for temporary files
+            mxl_sockets-UID in the folder for temporary files; in /tmp if
+            that one's path is too long for a socket's
     NAME    HOST:PORT with the numeric address the hub is bound to, or the
             path of its UNIX socket; if that holds a slash or is longer than
             24 characters, 16 hexadecimal digits of its BLAKE2b digest
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets._connect import TcpTarget, UnixTarget
+from mxl_sockets._listen import unix_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,8 +64,21 @@ def folders() -> list[Path]:
     if os.path.isabs(runtime):  # noqa: PTH117 - the variable counts only if it is an absolute path
         found.append(Path(runtime, "mxl_sockets"))
     if hasattr(os, "getuid"):
-        found.append(Path(tempfile.gettempdir(), f"mxl_sockets-{os.getuid()}"))
+        name = f"mxl_sockets-{os.getuid()}"
+        temporary = Path(tempfile.gettempdir(), name)
+        # That of a job may be so deep that no socket fits into it.
+        fits = _fits(temporary / ("x" * LONGEST_NAME + _SUFFIX))
+        found.append(temporary if fits else Path("/tmp", name))  # noqa: S108 - ours alone, or not used
     return found
+
+
+def _fits(path: Path) -> bool:
+    """Whether a socket can have this path."""
+    try:
+        unix_path(str(path))
+    except ValueError:
+        return False
+    return True
 
 
 def check_folder(folder: Path) -> None:
@@ -81,8 +96,13 @@ def check_folder(folder: Path) -> None:
         raise PermissionError(f"{folder} is not a folder that only its owner, this user, may enter (0700)")
 
 
-def make_folder() -> Path:
+def make_folder(name: str = "") -> Path:
     """Make the folder for new status sockets and return it: the first that can be used.
+
+    Parameters
+    ----------
+    name : str
+        Of the socket, which has to fit.
 
     Raises
     ------
@@ -91,9 +111,10 @@ def make_folder() -> Path:
     """
     *others, last = folders()
     for folder in others:
-        # In a batch job the variable may name a folder that is not there.
+        # In a batch job the variable may name a folder that is not there, or is too deep.
         with contextlib.suppress(OSError):
-            return _made(folder)
+            if _fits(folder / name):
+                return _made(folder)
     return _made(last)
 
 
@@ -139,8 +160,10 @@ def own_path(wish: bool | str, address: Address) -> str:
         if wish.startswith("/"):
             return wish
         check_name(wish)
-        return str(make_folder() / (wish + _SUFFIX))
-    return str(make_folder() / file_name(address))
+        name = wish + _SUFFIX
+    else:
+        name = file_name(address)
+    return str(make_folder(name) / name)
 
 
 def check_name(name: str) -> None:

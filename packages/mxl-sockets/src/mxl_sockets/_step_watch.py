@@ -24,7 +24,7 @@ from mxl_sockets._coupling import Coupling
 from mxl_sockets._exchange import Exchange
 
 if TYPE_CHECKING:
-    from mxl_sockets._access import Network
+    from mxl_sockets._access import Allowed
     from mxl_sockets._aggregate_connection import BridgeConnection
     from mxl_sockets._aggregate_roster import GroupRoster
     from mxl_sockets._aggregate_settings import AggregateSettings
@@ -121,7 +121,7 @@ class WatchedExchange(Exchange):
     """An exchange that notes who answers last."""
 
     def __init__(
-        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...]
+        self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: Allowed
     ) -> None:
         super().__init__(poller, roster, settings, allowed)
         self.step_clock = StepClock()
@@ -156,7 +156,7 @@ class WatchedCoupling(Coupling):
     exchange: WatchedExchange
 
     def __init__(
-        self, roster: Roster[Connection], settings: HubSettings, allowed: tuple[Network, ...], latency: float
+        self, roster: Roster[Connection], settings: HubSettings, allowed: Allowed, latency: float
     ) -> None:
         super().__init__(roster, settings, allowed, latency, WatchedExchange)
         self.step_clock = self.exchange.step_clock
@@ -178,7 +178,7 @@ class WatchedBridgeLinks(BridgeLinks):
         poller: Poller,
         roster: GroupRoster[BridgeConnection],
         settings: AggregateSettings,
-        allowed: tuple[Network, ...],
+        allowed: Allowed,
     ) -> None:
         super().__init__(poller, roster, settings, allowed)
         self.step_clock = StepClock()
@@ -199,7 +199,7 @@ class WatchedGroupCoupling(GroupCoupling):
         self,
         roster: GroupRoster[BridgeConnection],
         settings: AggregateSettings,
-        allowed: tuple[Network, ...],
+        allowed: Allowed,
         latency: float,
     ) -> None:
         super().__init__(roster, settings, allowed, latency, WatchedBridgeLinks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import socket
@@ -25,23 +26,30 @@ if TYPE_CHECKING:
 LOOK_TIMEOUT: Final = 5.0
 #: Seconds between two attempts to connect while the hub's queue is full.
 RETRY: Final = 0.02
+#: Seconds between looks at the stop flag while an answer is awaited.
+TICK: Final = 0.2
 
 
 class NoStatusError(ConnectionError):
     """The hub has gone away, or somebody else has its socket's path."""
 
 
-def read_status(path: Path, timeout: float = LOOK_TIMEOUT) -> StatusDocument:
-    """Ask a status socket once.
+def read_status(
+    path: Path, timeout: float = LOOK_TIMEOUT, stop: StopSignal | None = None
+) -> StatusDocument | None:
+    """Ask a status socket once; None if `stop` came before the answer.
 
     Parameters
     ----------
     path : Path
     timeout : float
         Seconds for everything.
+    stop : StopSignal, optional
 
     Raises
     ------
+    TimeoutError
+        Somebody listens there, but has not answered in time.
     OSError
         Nobody answers there.
     ValueError
@@ -52,16 +60,18 @@ def read_status(path: Path, timeout: float = LOOK_TIMEOUT) -> StatusDocument:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         _connect(sock, path, deadline)
-        while True:
-            sock.settimeout(max(1e-3, deadline - time.monotonic()))
-            piece = sock.recv(1 << 16)
-            if not piece:
-                return decode_document(bytes(data))
-            data += piece
+        while stop is None or not stop.is_set:
+            sock.settimeout(min(TICK, max(1e-3, deadline - time.monotonic())))
+            with contextlib.suppress(TimeoutError):
+                piece = sock.recv(1 << 16)
+                if not piece:
+                    return decode_document(bytes(data))
+                data += piece
             if len(data) > LARGEST:
                 raise ValueError(f"this is no status: longer than {LARGEST} bytes")
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"the status did not end within {timeout:g} s")
+    return None
 
 
 def _connect(sock: socket.socket, path: Path, deadline: float) -> None:
@@ -69,9 +79,9 @@ def _connect(sock: socket.socket, path: Path, deadline: float) -> None:
     while True:
         try:
             sock.connect(str(path))
-        except BlockingIOError:
+        except BlockingIOError as error:
             if time.monotonic() >= deadline:
-                raise
+                raise TimeoutError("its queue of readers is full") from error
             time.sleep(RETRY)
         else:
             return
@@ -116,11 +126,17 @@ class Watch:
         seen = False
         while not self._stop.is_set:
             try:
-                status = read_status(self._path)
+                status = read_status(self._path, stop=self._stop)
+            except TimeoutError:
+                if once or not seen:
+                    raise NoStatusError(f"no answer at {self._path} within {LOOK_TIMEOUT:g} s") from None
+                continue  # it is there, and too busy (or paused) to answer: look again
             except OSError as error:
                 if seen:
                     raise NoStatusError(f"the hub has gone: {error.strerror or error}") from error
                 raise NoStatusError(f"no hub answers at {self._path}: {error.strerror or error}") from error
+            if status is None:
+                return
             seen = True
             show(status)
             if once or self._stop.wait(self._interval):

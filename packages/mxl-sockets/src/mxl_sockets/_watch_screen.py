@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from typing import TYPE_CHECKING, Final, Self, TextIO
@@ -55,12 +56,23 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def holders(status: StatusDocument) -> Iterator[str]:
+def holders(status: StatusDocument) -> Iterator[tuple[str, int]]:
     """Yield who holds the unfinished step: the late, the longest first, and those without a driver."""
-    for molecule_id, seconds, peer in status.late_s:
-        yield f"molecule {molecule_id} for {duration(seconds)}, {peer or 'no driver'}"
-    for molecule_id in status.orphaned_ids:
-        yield f"molecule {molecule_id}, no driver"
+    for molecule_id, seconds, peer, count in status.late_s:
+        yield f"{crowd(molecule_id, count)} for {duration(seconds)}, {peer or 'no driver'}", count
+    for molecule_id, group, count in status.orphans:
+        yield ", ".join(filter(None, (crowd(molecule_id, count), group, "no driver"))), count
+
+
+def crowd(molecule_id: int, count: int) -> str:
+    """Return a name for so many molecules with the same peer.
+
+    Examples
+    --------
+    >>> crowd(7, 1), crowd(7, 100)
+    ('molecule 7', 'molecule 7 and 99 more')
+    """
+    return f"molecule {molecule_id}" + (f" and {count - 1} more" if count > 1 else "")
 
 
 def counts(status: StatusDocument) -> str:
@@ -83,7 +95,8 @@ def plain_line(status: StatusDocument) -> str:
     held = status.late + status.orphaned
     first = next(holders(status), None)
     if first is not None:
-        parts.append(f"held by {first}" + (f" and {held - 1} more" if held > 1 else ""))
+        text, count = first
+        parts.append(f"held by {text}" + (f" and {held - count} more" if held > count else ""))
     if status.dropped:
         parts.append(f"{status.dropped} lost")
     if status.age_s >= OLD:
@@ -106,7 +119,7 @@ def screen_lines(status: StatusDocument) -> list[str]:
         lines.append("held by")
         lines += _some(holders(status), MOST_HOLDERS, held)
     if status.missing_ids:
-        some = _some(map(str, status.missing_ids), MOST_DRIVERS, status.missing)
+        some = _some(((str(one), 1) for one in status.missing_ids), MOST_DRIVERS, status.missing)
         lines.append("missing    molecule " + ",".join(some).strip())
     if status.replies:
         mean, longest = duration(status.mean_s), duration(status.maximum_s)
@@ -115,7 +128,7 @@ def screen_lines(status: StatusDocument) -> list[str]:
     if status.drivers:
         lines.append("drivers")
         lines += _some(
-            (f"molecule {molecule_id}, {peer}" for molecule_id, peer in status.drivers),
+            ((f"{crowd(molecule_id, many)}, {peer}", many) for molecule_id, peer, many in status.drivers),
             MOST_DRIVERS,
             status.bound,
         )
@@ -127,10 +140,11 @@ def screen_lines(status: StatusDocument) -> list[str]:
     return [printable(line) for line in lines]
 
 
-def _some(entries: Iterable[str], most: int, count: int) -> list[str]:
-    """Return indented entries, at most so many, and how many there are beside them."""
-    shown = [f"  {entry}" for _, entry in zip(range(most), entries, strict=False)]
-    return shown + ([f"  and {count - len(shown)} more"] if count > len(shown) else [])
+def _some(entries: Iterable[tuple[str, int]], most: int, count: int) -> list[str]:
+    """Return indented entries, at most so many, and how many molecules there are beside theirs."""
+    shown = list(itertools.islice(entries, most))
+    rest = count - sum(many for _, many in shown)
+    return [f"  {text}" for text, _ in shown] + ([f"  and {rest} more"] if rest > 0 else [])
 
 
 def _bars(histogram: list[tuple[float, int]]) -> list[str]:

@@ -55,8 +55,9 @@ class AggregatedSocketHub(RemoteBridges):
     resume : bool
         Keep the last ``"state"`` that each molecule sent in the JSON of its
         extra, and hand it on when a bridge is given its molecules again.
-    allow : iterable of str
-        Addresses and networks that may connect; empty for all.
+    allow : iterable of str, optional
+        Addresses and networks that may connect; None, the default, for all.
+        An empty list is a list too: nobody is in it.
     listener : socket.socket, optional
         A bound, listening TCP socket to adopt; the hub owns it afterwards.
     handshake_timeout : float
@@ -78,7 +79,9 @@ class AggregatedSocketHub(RemoteBridges):
     OSError
         The address cannot be bound, or the status socket cannot be made.
     ValueError
-        A setting is out of range.
+        A setting is out of range, or an entry of `allow` is no network.
+    TypeError
+        `allow` is a single text.
 
     Notes
     -----
@@ -103,7 +106,7 @@ class AggregatedSocketHub(RemoteBridges):
         latency: float = 0.01,
         *,
         resume: bool = False,
-        allow: Iterable[str] = (),
+        allow: Iterable[str] | None = None,
         listener: socket.socket | None = None,
         handshake_timeout: float = 10.0,
         silence_limit: float | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from mxl_sockets._bridge_drivers import NodeHub, Restart
 from mxl_sockets._bridge_protocol import BridgeProtocol, Work
@@ -77,8 +77,9 @@ class Bridge(HubClient):
     unix : str, optional
         Path of a UNIX socket for the drivers, or a name behind the prefix
         ``/tmp/socketmxl_``, instead of `host` and `port`.
-    allow : iterable of str
-        Networks from which drivers may connect over TCP; empty for all.
+    allow : iterable of str, optional
+        Addresses and networks from which drivers may connect over TCP; None, the
+        default, for all. An empty list is a list too: nobody is in it.
     resume : bool
         Give the last state of a molecule to a replacement of its driver, also
         if the hub (which says so when it does it itself) does not.
@@ -94,12 +95,14 @@ class Bridge(HubClient):
         Seconds to look for it.
     max_extra : int
         Largest extra of a driver's reply, bytes.
+    handshake, handshake_timeout, silence_limit
+        For the drivers, as for `SocketHub`: who is silent loses its molecule to a waiting one.
 
     Raises
     ------
     OSError, RuntimeError
         The drivers' address cannot be bound.
-    ValueError
+    ValueError, TypeError
         A wrong argument.
 
     Notes
@@ -124,13 +127,16 @@ class Bridge(HubClient):
         host: str | None = None,
         port: int = 0,
         unix: str | None = None,
-        allow: Iterable[str] = (),
+        allow: Iterable[str] | None = None,
         resume: bool = False,
         restart: Restart = "init",
         connect_timeout: float = 600.0,
         reconnect: bool = True,
         reconnect_timeout: float = 60.0,
         max_extra: int = 16 << 20,
+        handshake: Literal["init", "status", "init+status"] = "init",
+        handshake_timeout: float = 10.0,
+        silence_limit: float | None = None,
     ) -> None:
         if restart not in ("init", "reconnect"):
             raise ValueError(f"restart is 'init' or 'reconnect', not {restart!r}")
@@ -145,7 +151,16 @@ class Bridge(HubClient):
         )
         self._resume = resume
         self._restart: Restart = restart
-        self._drivers = NodeHub(host, port, unix, allow=allow, max_extra=max_extra)
+        self._drivers = NodeHub(
+            host,
+            port,
+            unix,
+            allow=allow,
+            max_extra=max_extra,
+            handshake=handshake,
+            handshake_timeout=handshake_timeout,
+            silence_limit=silence_limit,
+        )
 
     @property
     def local_address(self) -> Address | None:
@@ -235,7 +250,10 @@ class Bridge(HubClient):
         wanted = protocol.wanted
         if work is Work.STEP and not protocol.ids:
             return [b"".join(protocol.stepped(b"", []))]  # nobody is asked, and that is answered too
-        if work is Work.STEP:
+        if work is Work.STEP and protocol.is_stale:
+            if drivers.let_go(SLICE_S):
+                protocol.stepped(b"", [])
+        elif work is Work.STEP:
             result = drivers.advance(protocol.ids, protocol.fields, SLICE_S)
             if result is not None:
                 return [b"".join(protocol.stepped(result.amplitudes, result.extras))]

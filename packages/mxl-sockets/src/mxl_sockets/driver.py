@@ -65,7 +65,9 @@ class Driver(HubClient):
         Seconds to wait for the hub to appear in the beginning.
     reconnect : bool
         Whether to look for the hub again after it vanished without a word.
-        ``STOP`` and ``EXIT`` always end the driver.
+        ``STOP`` and ``EXIT`` always end the driver. Attempts are spaced by 0.05
+        to 1 s, growing until a hub has taken a step's answer and asked for
+        another step, so that a hub that refuses each answer is not stormed.
     reconnect_timeout : float
         Seconds to look for it, counted from the loss of a connection on which
         it had said something.

@@ -43,8 +43,9 @@ class SocketHub(ForceCalls):
     resume : bool
         Keep the last ``"state"`` that each molecule sent in the JSON of its
         extra, and give it to a replacement in its INIT parameters.
-    allow : iterable of str
-        Addresses and networks that may connect over TCP; empty for all.
+    allow : iterable of str, optional
+        Addresses and networks that may connect over TCP; None, the default, for
+        all. An empty list is a list too: nobody is in it.
     match : callable, optional
         ``match(driver, free_ids) -> id or None`` chooses the molecule of a
         `WaitingDriver`; by default order of arrival. It runs inside the hub
@@ -91,7 +92,9 @@ class SocketHub(ForceCalls):
     RuntimeError
         Another process listens on the UNIX path.
     ValueError
-        A setting is out of range.
+        A setting is out of range, or an entry of `allow` is no network.
+    TypeError
+        `allow` is a single text.
 
     Notes
     -----

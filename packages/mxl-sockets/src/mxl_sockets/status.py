@@ -134,7 +134,7 @@ class HubStatus:
     dropped : int
         Connections that the hub closed or lost, for whatever reason but STOP.
     last_error : str or None
-        The latest of them: who and why.
+        The latest of them: who and why; or that newcomers cannot be accepted, and why.
     reply_times : ReplyTimes
     orphaned : list of int
         Molecules of the unfinished step that have not answered and have no driver.
@@ -142,6 +142,8 @@ class HubStatus:
         Over the last five seconds, or since the status before if that is longer ago.
     losses : list of Loss
         The latest of the dropped connections, the newest last; 16 at the most.
+    groups : dict of int to str
+        Molecule to its group; only of an `AggregatedSocketHub`.
 
     Notes
     -----
@@ -161,3 +163,4 @@ class HubStatus:
     orphaned: list[int] = field(default_factory=list)
     steps_per_s: float = 0.0
     losses: list[Loss] = field(default_factory=list)
+    groups: dict[int, str] = field(default_factory=dict)

@@ -200,7 +200,7 @@ class MemberDriver:
         self._vote = str(vote)
 
     def _status(self) -> dict[str, Any]:
-        status = self.group.status
+        status = self.group.status()
         return {
             "leader": None if status.leader_id is None else status.leader_id.hex(),
             "is_leader": status.is_leader,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -37,6 +38,7 @@ class MPIHubLifecycle:
         self, comm: Any = None, *, timeout: float = 60.0, extras: bool = False, resume: bool = False
     ) -> None:
         self.timeout = timeout
+        self._deadline(None)  # raises for what is no time
         self._owner = os.getpid()
         self._busy = threading.Lock()
         self._world = World(comm, hub=True)
@@ -129,7 +131,7 @@ class MPIHubLifecycle:
         CommunicatorBroken
             MPI failed: drivers cannot be told. `abort` ends the job.
         """
-        deadline = time.monotonic() + wait
+        deadline = self._deadline(wait)
         with self._turn():
             if (self._stopped and self._stopping is None) or not self._book.ranks:
                 self._stopped = True
@@ -182,7 +184,11 @@ class MPIHubLifecycle:
     # -- inside --------------------------------------------------------------
 
     def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self.timeout if timeout is None else timeout)
+        # float(): a numpy scalar would make the clock as coarse as itself.
+        seconds = float(self.timeout if timeout is None else timeout)
+        if math.isnan(seconds):
+            raise ValueError(f"a timeout is a number of seconds, not {seconds}")
+        return time.monotonic() + seconds
 
     def _check_process(self) -> None:
         if os.getpid() != self._owner:

@@ -50,8 +50,9 @@ class RanksLate(StepTimeout):
         self.waiting_for = waiting_for
         who = ", ".join(f"rank {rank} for {age:.3g} s" for rank, age in list(self.ranks.items())[:8])
         count = f"{len(self.ranks)} driver ranks" if self.ranks else "driver ranks, nobody knows which,"
+        whose = f" with {len(self.late)} molecules" if self.late else ""
         message = (
-            f"{waiting_for} is not complete: {count} with {len(self.late)} molecules "
+            f"{waiting_for} is not complete: {count}{whose} "
             f"have not answered{f' ({who})' if who else ''}; "
             "repeat the call to go on waiting, or end the job with abort()"
         )

@@ -52,7 +52,7 @@ class MPIHub(MPIHubLifecycle):
     ImportError
         There is no mpi4py, or no MPI library.
     ValueError
-        This is not rank 0, or there are no other ranks.
+        This is not rank 0, there are no other ranks, or the timeout is not a number.
 
     Notes
     -----
