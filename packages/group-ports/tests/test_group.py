@@ -148,8 +148,8 @@ def test_recv_takes_messages_and_leaves_news(join):
     assert leader.recv_pyobj() == {"a": [1, 2.5]}
     follower.sendToLeader_pyobj("up")
     assert leader.recv_pyobj() == "up"
-    leader.sendToMember_pyobj("down")
     assert follower.recv_pyobj() == {"a": [1, 2.5]}
+    leader.sendToMember_pyobj("down")
     assert follower.recv_pyobj() == "down"
     assert next_event(leader, LeaderElected).leader_id == leader.getGroupId()
 
@@ -632,10 +632,9 @@ def test_members_of_a_timed_group_send_ask_and_vote(join):
     """In the original, the first message ends each of them. Each message says when it was sent."""
     before = time.time()
     leader, (follower,) = join(2, timed=True)
-    assert follower.send(b"to all")
-    assert follower.sendToLeader(b"question")
     stamps = []
-    for data in (b"to all", b"question"):
+    for send, data in ((follower.send, b"to all"), (follower.sendToLeader, b"question")):
+        assert send(data)
         while (message := next_event(leader, Message)).data != data:
             pass
         stamps.append(message.stamp)
