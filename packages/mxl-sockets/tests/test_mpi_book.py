@@ -204,3 +204,17 @@ def test_extras_that_do_not_fit_are_refused(tail):
     """They are never cut elsewhere than the driver said."""
     with pytest.raises(ValueError, match="extras"):
         decode_extras(tail, 2)
+
+
+def test_the_first_failure_is_the_one_that_is_told():
+    """That a block is missing, of which a model could not be made, is no news."""
+
+    def refuse(molecules):
+        raise ModelError("want > 0")
+
+    keeper = Keeper(refuse)
+    assignment = Assignment(2, [1], itertools.count())
+    init(keeper, assignment, [1, 2])
+    assignment.acknowledge()
+    init(keeper, assignment, [1, 2])
+    assert keeper.tail == b"want > 0"

@@ -82,7 +82,7 @@ class Keeper:
         self.reply = np.zeros((1 + self.count, WIDTH), np.int64)
         self._amplitudes = self.reply.view(np.float64)
         self._blocks = {}
-        if not any(block.key in old_blocks for block in wanted):
+        if not any(block.key in old_blocks or block.molecules is None for block in wanted):
             self.failure = None  # everything begins afresh
         start = 1
         for block in wanted:
