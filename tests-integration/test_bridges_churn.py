@@ -18,12 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from peer_programs import LIMIT_S, Programs
 
-sys.path[:0] = [str(Path(__file__).parent)]
-
-from peer_programs import LIMIT_S, Programs  # noqa: E402
-
-from mxl_sockets import AggregatedSocketHub  # noqa: E402
+from mxl_sockets import AggregatedSocketHub
 
 MOLECULES = int(os.environ.get("MXL_SOCKETS_CHURN_MOLECULES", "200"))
 KILLS = int(os.environ.get("MXL_SOCKETS_CHURN_KILLS", "4"))

@@ -26,9 +26,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from namespaces import LIMIT_S, PATH, Namespace, Program, python
 from peer_channels import SELF_TEST, payload_of
 from peer_molecules import spring

@@ -22,9 +22,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from namespaces import LIMIT_S, Namespace, Program, python
 
 from mxl_sockets import TwoLevelSystem

@@ -9,16 +9,12 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from group_book import Book
 from group_laboratory import (
     GLANCE_S,

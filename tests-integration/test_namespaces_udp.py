@@ -11,15 +11,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from namespaces import DEVICE, Namespace, Program, connect, python, two_hosts, until
 
 SCRIPT = str(Path(__file__).with_name("udp_program.py"))

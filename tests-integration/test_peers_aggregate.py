@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools" / "demo")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools" / "demo"))
 
-from cavity import coupling, experiment, solver  # noqa: E402
-from cavity.drivers import TWO_LEVEL_MODEL  # noqa: E402
-from peer_programs import LIMIT_S, PEERS_MAY_WARN, SCRIPTS, Place, Programs, drive, mxl_driver  # noqa: E402
+from cavity import coupling, experiment, solver
+from cavity.drivers import TWO_LEVEL_MODEL
+from peer_programs import LIMIT_S, PEERS_MAY_WARN, SCRIPTS, Place, Programs, drive, mxl_driver
 
-from mxl_sockets import AggregatedSocketHub, Bridge, read_manifest  # noqa: E402
+from mxl_sockets import AggregatedSocketHub, Bridge, read_manifest
 
 pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from peer_molecules import STIFFNESS
 from peer_programs import IPI_PREFIX, LIMIT_S, PEERS_MAY_WARN, TRANSPORTS, Place, Programs, drive, our_hub
 

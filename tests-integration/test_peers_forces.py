@@ -8,9 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from peer_atoms import STIFFNESS, copper, in_atomic_units
 from peer_programs import (
     IPI_PREFIX,

@@ -6,14 +6,10 @@ import contextlib
 import math
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from peer_molecules import STIFFNESS
 from peer_programs import (
     IPI_PREFIX,

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from peer_programs import IPI_PREFIX, TRANSPORTS, Place, Programs, ipi_driver, our_hub
 
 pytestmark = pytest.mark.peer

@@ -9,15 +9,11 @@ import contextlib
 import itertools
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from peer_channels import SELF_TEST, expected, payload_of
 from peer_namespace import LIMIT_S, Namespace, Program, network_namespace, python
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools" / "demo")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools" / "demo"))
 
-from cavity import checks, coupling, experiment, solver  # noqa: E402
-from cavity.analysis import analyse  # noqa: E402
-from cavity.drivers import TWO_LEVEL_MODEL  # noqa: E402
-from peer_programs import LIMIT_S, PEERS_MAY_WARN, TRANSPORTS, Programs, drive, mxl_driver, mxl_hub, our_hub  # noqa: E402
+from cavity import checks, coupling, experiment, solver
+from cavity.analysis import analyse
+from cavity.drivers import TWO_LEVEL_MODEL
+from peer_programs import LIMIT_S, PEERS_MAY_WARN, TRANSPORTS, Programs, drive, mxl_driver, mxl_hub, our_hub
 
-from mxl_sockets import Driver, End, TwoLevelSystem  # noqa: E402
+from mxl_sockets import Driver, End, TwoLevelSystem
 
 pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 

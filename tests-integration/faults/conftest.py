@@ -8,17 +8,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-
-# The tools are modules beside the tests; `namespaces` is one folder above.
-sys.path[:0] = [str(folder) for folder in (HERE, HERE.parent) if str(folder) not in sys.path]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known, also to runs whose settings do not name it."""
-    config.addinivalue_line(
-        "markers", "fault(row, package, codes): plays a fault of the catalogue; see table.py"
-    )
+# The tools are modules beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
