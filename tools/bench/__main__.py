@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Final
 import aggregate_barrier
 import ase_forces
 import echo_round_trips
+import frames_and_commands
 import group_traffic
 import hub_barrier
+import import_times
 import machine
 import mpi_barrier
 import multicast
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 #: One module per package: ``run(options, show)`` returns rows for the file.
 BENCHES: Final = {
+    "wireframe": frames_and_commands,
     "mxl-sockets": hub_barrier,
     "mxl-sockets-aggregated": aggregate_barrier,
     "mxl-sockets-ase": ase_forces,
@@ -37,6 +40,7 @@ BENCHES: Final = {
     "udp-multicast": multicast,
     "echo-rig": echo_round_trips,
     "group-ports": group_traffic,
+    "imports": import_times,
 }
 
 

@@ -18,21 +18,19 @@ from the system, and giving it back, for each message. Over UDP ours asks for le
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import machine
-from harness import Measurement, Sample, Target, measure_paired
-from sides import Program
+from harness import Measurement, Target, measure_paired
+from program_side import ProgramSide
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
 UDP_BOUND: Final = 2.4
 TCP_BOUND: Final = 2.8
@@ -55,46 +53,12 @@ QUICK_RIGS_ROUNDS: Final = 3
 _ports: Final[Iterator[int]] = count(28_600)
 
 
-class EchoSide:
-    """Programs that are measured together, the last of which tells the time.
-
-    Parameters
-    ----------
-    *commands : sequence
-        Interpreter, script and arguments of each.
-    """
-
-    def __init__(self, *commands: Sequence[object]) -> None:
-        with contextlib.ExitStack() as stack:
-            self._programs: list[Program] = []
-            for python, script, *arguments in commands:
-                program = stack.enter_context(Program(str(python), str(script), *arguments))
-                self._programs.append(program)
-                program.hear()
-                machine.pin(program.process.pid, machine.one_core())
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    def measure(self, steps: int) -> Sample:
-        """Make so many steps."""
-        self._programs[-1].tell(str(steps))
-        told = json.loads(self._programs[-1].hear())
-        return Sample(told["steps"], told["wall_s"], told["cpu_s"])
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """A comparison: its name, how each side is started with an interpreter, and what is judged."""
 
     name: str
-    sides: Mapping[str, Callable[[str], EchoSide]]
+    sides: Mapping[str, Callable[[str], ProgramSide]]
     targets: Sequence[Target]
     is_round: bool = False
 
@@ -129,8 +93,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
 
 
 def _round_trip(transport: str, bound: float) -> Row:
-    def side(kind: str) -> Callable[[str], EchoSide]:
-        return lambda python: EchoSide((python, "echo_subject.py", kind, transport, next(_ports)))
+    def side(kind: str) -> Callable[[str], ProgramSide]:
+        return lambda python: ProgramSide((python, "echo_subject.py", kind, transport, next(_ports)))
 
     return Row(
         f"round trip, {transport}",
@@ -145,18 +109,18 @@ def _round_trip(transport: str, bound: float) -> Row:
 
 
 def _blocking(transport: str) -> Row:
-    def side(kind: str) -> Callable[[str], EchoSide]:
-        def start(python: str) -> EchoSide:
+    def side(kind: str) -> Callable[[str], ProgramSide]:
+        def start(python: str) -> ProgramSide:
             port = next(_ports)
-            return EchoSide(
+            return ProgramSide(
                 (python, "blocking_subject.py", "echo", transport, port),
                 (python, "blocking_subject.py", kind, transport, port),
             )
 
         return start
 
-    def bare_asyncio(python: str) -> EchoSide:
-        return EchoSide((python, "echo_subject.py", "bare", transport, next(_ports)))
+    def bare_asyncio(python: str) -> ProgramSide:
+        return ProgramSide((python, "echo_subject.py", "bare", transport, next(_ports)))
 
     return Row(
         f"sync, {transport}",
@@ -166,8 +130,8 @@ def _blocking(transport: str) -> Row:
 
 
 def _rigs(number: int) -> Row:
-    def side(kind: str) -> Callable[[str], EchoSide]:
-        return lambda python: EchoSide((python, "rigs_subject.py", kind, number, DELAY_MS))
+    def side(kind: str) -> Callable[[str], ProgramSide]:
+        return lambda python: ProgramSide((python, "rigs_subject.py", kind, number, DELAY_MS))
 
     targets = (Target("ours", "quiet-peer", RIGS_BOUND, wall=True),) if number == JUDGED_RIGS else ()
     return Row(
@@ -188,6 +152,8 @@ def _measure(
             for name, start in row.sides.items()
             if (python := peer_python if "peer" in name else sys.executable) is not None
         }
+        for side in sides.values():
+            side.pin(machine.one_core())
         measurement = measure_paired(sides, 1, rounds)
     verdicts = [verdict for target in row.targets if (verdict := target.judge(measurement)) is not None]
     show(f"{row.name:<16}{_columns(measurement)}   {'; '.join(map(str, verdicts))}")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from group_sides import GroupSide
+    from program_side import ProgramSide
 
 ROUNDS: Final = 15
 QUICK_ROUNDS: Final = 5
@@ -55,7 +55,7 @@ class Row:
 
     name: str
     whose: Sequence[str]
-    start: Callable[[str], GroupSide]
+    start: Callable[[str], ProgramSide]
     bound: float
     is_round_trip: bool = False
 

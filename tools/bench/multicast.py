@@ -26,6 +26,8 @@ from harness import Measurement, Target, measure_paired
 from loopback_network import NoNetworkError, loopback_network
 from multicast_sides import LoopSide, StreamSide
 
+from wireframe.datagram import MAX_DATAGRAM
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +67,7 @@ MANY_STRIDE: Final = 1024
 class Row:
     """A comparison: what each side is made of, and the bound of ours by the other.
 
+    The first side is judged by the second; a third is shown beside them.
     On one core CPU time is judged, which repeats; on free cores the time that
     passed, the reciprocal of messages per second.
     """
@@ -78,7 +81,7 @@ class Row:
 
     def target(self, *, wall: bool) -> Target:
         """Return what is judged."""
-        ours, other = self.kinds
+        ours, other, *_ = self.kinds
         return Target(ours, other, self.bound, wall=wall)
 
     def __str__(self) -> str:
@@ -101,7 +104,7 @@ def rows() -> list[Row]:
         )
     ]
     found += [
-        Row(name, size, {"ours": kind, "lcm": "lcm"}, CHANNEL_STRIDES[size], 1 / times)
+        Row(name, size, {"ours": kind, "lcm": "lcm", **floor(size)}, CHANNEL_STRIDES[size], 1 / times)
         for name, kind, bounds in (
             ("channel", "channel", CHANNEL_TIMES),
             ("channel, many", "channel-many", CHANNEL_MANY_TIMES),
@@ -112,6 +115,11 @@ def rows() -> list[Row]:
         Row(name, size, {side: side for side in ("broken", "clean")}, 0, 1 / BROKEN_SHARE, BROKEN_SCRIPT)
         for name, size in BROKEN_SIZES
     ]
+
+
+def floor(size: int) -> dict[str, str]:
+    """Return the side that sends and receives bare datagrams, if one of them holds such a message."""
+    return {"bare": "bare"} if size <= MAX_DATAGRAM else {}
 
 
 def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -185,14 +193,17 @@ def _rate(row: Row, measurement: Measurement) -> str:
 
     With broken datagrams, per CPU second.
     """
-    ours, other = row.kinds
+    ours, other, *floors = row.kinds
     if ours == "broken":
         share = measurement.ratio(other, ours)
         return f"; {share.median:.2f} ({share.low:.2f} to {share.high:.2f}) of the readouts per CPU second"
     if not row.stride or other not in measurement.samples:
         return ""
     times = measurement.ratio(other, ours, wall=True)
-    return f"; {times.median:.2f} ({times.low:.2f} to {times.high:.2f}) times the messages/s"
+    said = f"; {times.median:.2f} ({times.low:.2f} to {times.high:.2f}) times the messages/s"
+    for floor_side in floors:
+        said += f", {measurement.ratio(floor_side, ours, wall=True).median:.2f} times those of {floor_side}"
+    return said
 
 
 def _columns(measurement: Measurement) -> str:

@@ -38,6 +38,8 @@ MAX_LENGTH: Final = 9_999_999_999
 #: Bytes. What a decoder accepts unless told otherwise: about ten million
 #: numbers, far above any command or result seen, far below a machine's memory.
 MAX_SIZE: Final = 256 << 20
+#: Bytes of a body up to which it does not matter that it is copied once more.
+_QUICK_SIZE: Final = 4096
 
 
 def _plain(value: Any) -> Any:
@@ -174,12 +176,43 @@ class Decoder(StreamDecoder[Any]):
     (NEED_DATA, 5)
     """
 
-    __slots__ = ("_loads", "_max_size")
+    __slots__ = ("_loads", "_max_size", "_quick_size")
 
     def __init__(self, max_size: int = MAX_SIZE, *, loads: Callable[[str], Any] | None = None) -> None:
         super().__init__(HEADER_LENGTH)
         self._max_size = max_size
+        self._quick_size = min(max_size, _QUICK_SIZE)
         self._loads = json.loads if loads is None else loads
+
+    def next_event(self) -> Any | Literal[NeedData.NEED_DATA]:
+        """Return the next value, or `NEED_DATA`; see `StreamDecoder.next_event`.
+
+        Raises
+        ------
+        FrameError
+            The peer sent something illegal, see the notes of this class.
+        """
+        # Most frames are short and here as a whole: these take a quarter of the time so (0.4 microseconds
+        # with 48 bytes). All others, and all errors, are for `_parse`.
+        buffer = self._buffer
+        data = buffer.data
+        if type(data) is bytes:
+            begin = buffer.start + HEADER_LENGTH
+            header = data[buffer.start : begin]
+            if len(header) == HEADER_LENGTH and header.isdigit():
+                end = begin + int(header)
+                if end <= len(data) and end - begin <= self._quick_size:
+                    try:
+                        value = self._loads(data[begin:end].decode())
+                    except Exception:  # noqa: BLE001 - whatever it is, it is raised once more, and told there
+                        return super().next_event()
+                    if end == len(data):
+                        buffer.data, buffer.start = b"", 0
+                    else:
+                        buffer.start = end
+                    self._needed = HEADER_LENGTH
+                    return value
+        return super().next_event()
 
     def _parse(self) -> Any | Literal[NeedData.NEED_DATA]:
         buffer = self._buffer

@@ -1,0 +1,104 @@
+"""What importing a package costs, beside importing numpy and an empty program.
+
+The figures are CPU time of a fresh interpreter for the import alone,
+milliseconds; its start is not counted. All run on one core.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import machine
+from harness import Sample, Target, measure_paired
+from sides import SideError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+ROUNDS: Final = 7
+QUICK_ROUNDS: Final = 3
+TIMEOUT_S: Final = 60
+
+#: Times what they cannot do without.
+NUMPY_BOUND: Final = 1.3
+MODULES: Final = ("numpy", "asyncio", "wireframe", "mxl_sockets", "udp_multicast", "echo_rig", "group_ports")
+
+TARGETS: Final = (
+    Target("mxl_sockets", "numpy", NUMPY_BOUND),
+    Target("echo_rig", "asyncio", NUMPY_BOUND),
+)
+PROGRAM: Final = """
+import time
+begin, busy = time.perf_counter(), time.process_time()
+import {module}
+print(time.perf_counter() - begin, time.process_time() - busy)
+"""
+
+
+class ImportSide:
+    """A module that is imported by one fresh interpreter after the other.
+
+    Parameters
+    ----------
+    module : str
+        Its name.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._program = PROGRAM.format(module=module)
+
+    def measure(self, steps: int) -> Sample:
+        """Import it so many times.
+
+        Raises
+        ------
+        SideError
+            It cannot be imported.
+        """
+        wall = cpu = 0.0
+        for _ in range(steps):
+            done = subprocess.run(
+                [sys.executable, "-c", self._program],
+                capture_output=True,
+                check=False,
+                text=True,
+                timeout=TIMEOUT_S,
+            )
+            if done.returncode:
+                raise SideError(done.stderr)
+            took = [float(word) for word in done.stdout.split()]
+            wall, cpu = wall + took[0], cpu + took[1]
+        return Sample(steps, wall, cpu)
+
+
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Measure all modules, show them, return them for the file.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        ``quick`` as `__main__` reads it.
+    show : callable
+        Takes one line of the table.
+    """
+    everywhere = machine.all_cores()
+    os.sched_setaffinity(0, machine.one_core())  # the interpreters inherit it
+    try:
+        sides = {module: ImportSide(module) for module in MODULES}
+        measurement = measure_paired(sides, 1, QUICK_ROUNDS if options.quick else ROUNDS)
+    finally:
+        os.sched_setaffinity(0, everywhere)
+    show("CPU of an import, milliseconds (spread)")
+    verdicts = [verdict for target in TARGETS if (verdict := target.judge(measurement)) is not None]
+    said = {verdict.ratio_of.partition(" ")[0]: verdict for verdict in verdicts}
+    for module in MODULES:
+        cost = measurement.cpu_us(module)
+        show(f"{module:<16}{cost.median / 1e3:>8.1f} ±{50 * cost.spread:.0f} %   {said.get(module, '')}")
+    return [
+        {"row": "import", "one": measurement.as_json(), "verdicts": [asdict(verdict) for verdict in verdicts]}
+    ]
