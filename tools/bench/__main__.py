@@ -43,6 +43,19 @@ BENCHES: Final = {
     "imports": import_times,
 }
 
+#: Distributions whose versions are told: what is measured, and what it is measured with.
+OURS: Final = (
+    "wireframe",
+    "mxl-sockets",
+    "udp-multicast",
+    "echo-rig",
+    "group-ports",
+    "numpy",
+    "pyzmq",
+    "mpi4py",
+)
+PEERS: Final = ("maxwelllink", "ase", "ipi", "lcm", "iblutil", "Pyro5", "zeromq-pyre")
+
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
@@ -73,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("the bench needs Linux: epoll for the bare loop, and processes pinned to cores")
         return 0
     about = machine.description()
+    about["versions"] = machine.versions(sys.executable, OURS)
+    about["peers"] = machine.versions(options.peer_python or sys.executable, PEERS)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     if float(str(about["load_average"])) > 0.5 * len(machine.all_cores()):
         print(

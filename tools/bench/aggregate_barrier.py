@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import machine
 from harness import Sample, Target, measure_paired
+from results import RATE, entry
 from sides import Program
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
                     side.pin(cores)
                 few = max(FEWEST_ROUNDS, rounds * 10_000 // max(molecules, 10_000))
                 measured[where] = measure_paired(sides, molecules, few)
+        entries = []
         for where, measurement in measured.items():
             rates = "".join(
                 f"{1e-6 * molecules * measurement.steps_per_second(side).median:>14.3f}" for side in sides
@@ -113,8 +115,13 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
                 if (verdict := target.judge(measurement)) is not None
             ]
             show(f"{molecules:<11}{rates}  {where:<7}{'; '.join(map(str, verdicts))}")
+            core = "one" if where == "pinned" else where
+            row = f"{molecules} molecules over {BRIDGES} bridges"
+            at = (molecules, "molecules")
+            entries.append(entry(row, core, measurement, RATE, verdicts, plot="bridges", at=at))
         rows.append(
             {
+                "entries": entries,
                 "molecules": molecules,
                 "bridges": BRIDGES,
                 **{where: measurement.as_json() for where, measurement in measured.items()},

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import machine
 from harness import Figure, Measurement, Sample, measure_paired
+from results import RATE, entry
 from sides import Program
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
 
 def _measure(role: str, peer_python: str, *, quick: bool, show: Callable[[str], None]) -> dict[str, Any]:
     rounds = QUICK_ROUNDS if quick else ROUNDS
-    row: dict[str, Any] = {"role": role, "fewest_per_s": FEWEST_PER_S}
+    entries: list[dict[str, Any]] = []
+    row: dict[str, Any] = {"entries": entries, "role": role, "fewest_per_s": FEWEST_PER_S}
     with contextlib.ExitStack() as stack:
         sides = {kind: stack.enter_context(AseSide(kind, peer_python)) for kind in ROLES[role]}
         for where, cores in (("one core", machine.one_core()), ("free", machine.all_cores())):
@@ -110,6 +112,8 @@ def _measure(role: str, peer_python: str, *, quick: bool, show: Callable[[str], 
             measurement = measure_paired(sides, 1, rounds)
             show(_line(role, where, measurement))
             row[where] = measurement.as_json()
+            core = "one" if where == "one core" else where
+            entries.append(entry(f"forces with ASE, our {role}", core, measurement, RATE))
     return row
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import machine
 from harness import Measurement, Target, measure_paired
 from program_side import ProgramSide
+from results import TIME, entry
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +61,7 @@ class Row:
     name: str
     sides: Mapping[str, Callable[[str], ProgramSide]]
     targets: Sequence[Target]
-    is_round: bool = False
+    rigs: int = 0
 
 
 def rows() -> list[Row]:
@@ -135,17 +136,15 @@ def _rigs(number: int) -> Row:
 
     targets = (Target("ours", "quiet-peer", RIGS_BOUND, wall=True),) if number == JUDGED_RIGS else ()
     return Row(
-        f"init, {number} rigs", {kind: side(kind) for kind in ("ours", "quiet-peer")}, targets, is_round=True
+        f"init, {number} rigs", {kind: side(kind) for kind in ("ours", "quiet-peer")}, targets, rigs=number
     )
 
 
 def _measure(
     row: Row, peer_python: str | None, *, quick: bool, show: Callable[[str], None]
 ) -> dict[str, Any]:
-    if row.is_round:
-        rounds = QUICK_RIGS_ROUNDS if quick else RIGS_ROUNDS
-    else:
-        rounds = QUICK_ROUNDS if quick else ROUNDS
+    few, usual = (QUICK_RIGS_ROUNDS, RIGS_ROUNDS) if row.rigs else (QUICK_ROUNDS, ROUNDS)
+    rounds = few if quick else usual
     with contextlib.ExitStack() as stack:
         sides = {
             name: stack.enter_context(start(python))
@@ -157,7 +156,9 @@ def _measure(
         measurement = measure_paired(sides, 1, rounds)
     verdicts = [verdict for target in row.targets if (verdict := target.judge(measurement)) is not None]
     show(f"{row.name:<16}{_columns(measurement)}   {'; '.join(map(str, verdicts))}")
+    plot, at = ("init of rigs", (row.rigs, "rigs")) if row.rigs else ("", None)
     return {
+        "entries": [entry(row.name, "one", measurement, TIME, verdicts, plot=plot, at=at)],
         "row": row.name,
         "sides": measurement.as_json(),
         "verdicts": [asdict(verdict) for verdict in verdicts],

@@ -23,6 +23,7 @@ import machine
 from codec_subject import FRAMES
 from harness import Measurement, Target, measure_paired
 from program_side import ProgramSide
+from results import CPU, TIME, entry
 
 if TYPE_CHECKING:
     import argparse
@@ -127,7 +128,8 @@ def _command(connections: str, bound: float) -> Row:
 
 def _measure(row: Row, pyro_python: str | None, rounds: int, show: Callable[[str], None]) -> dict[str, Any]:
     """Measure one row, pinned and, if it is a round trip, free with the same processes."""
-    found: dict[str, Any] = {"row": row.name}
+    entries: list[dict[str, Any]] = []
+    found: dict[str, Any] = {"entries": entries, "row": row.name}
     with contextlib.ExitStack() as stack:
         sides = {
             name: stack.enter_context(start(python))
@@ -145,6 +147,8 @@ def _measure(row: Row, pyro_python: str | None, rounds: int, show: Callable[[str
             ]
             columns = _columns(measurement, wall=row.is_round_trip)
             show(f"{row.name:<15}{core:<5}{columns}   {'; '.join(map(str, verdicts))}")
+            quantity = TIME if row.is_round_trip else CPU
+            entries.append(entry(row.name, core, measurement, quantity, verdicts))
             found[core] = measurement.as_json()
             found[core]["verdicts"] = [asdict(verdict) for verdict in verdicts]
     return found

@@ -3,8 +3,8 @@
 The floor is what a program writes that has no ports: ``send_multipart`` of tag
 and payload, ``recv_multipart`` and the payload out of it, both as bytes. Its
 sockets have the kinds and the options that the ports set, so that what differs
-is Python. ``plain`` is the floor with the options that ZeroMQ has by itself:
-silence has no end, say.
+is Python; ``plain`` is the floor with the options that ZeroMQ has by itself:
+silence has no end, say. ``pyre`` is another library for groups, see `pyre_ends`.
 """
 
 from __future__ import annotations
@@ -181,5 +181,10 @@ class Sockets(Ends):
 
 
 def ends(whose: str) -> Ends:
-    """Return the ends of a kind: ``ours``, ``bare`` or ``plain``."""
+    """Return the ends of a kind: ``ours``, ``bare``, ``plain`` or ``pyre``."""
+    if whose == "pyre":
+        # Not everybody has it.
+        from pyre_ends import Members
+
+        return Members()
     return Ports() if whose == "ours" else Sockets(is_plain=whose == "plain")

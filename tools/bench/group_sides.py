@@ -19,14 +19,25 @@ _ports: Final[Iterator[int]] = count(29_000)
 _KEEP_MEMORY: Final = ("env", "MALLOC_TRIM_THRESHOLD_=268435456", "MALLOC_MMAP_THRESHOLD_=268435456")
 
 
-def _side(*commands: Sequence[object]) -> ProgramSide:
-    """Return programs of this interpreter: script and arguments of each."""
-    return ProgramSide(*((sys.executable, *command) for command in commands), within=_KEEP_MEMORY)
+def _side(
+    *commands: Sequence[object], python: str = sys.executable, within: Sequence[str] = ()
+) -> ProgramSide:
+    """Return programs: script and arguments of each."""
+    return ProgramSide(*((python, *command) for command in commands), within=[*within, *_KEEP_MEMORY])
 
 
-def publish_side(whose: str, subscribers: int, size: int, some: int) -> ProgramSide:
+def publish_side(
+    whose: str,
+    subscribers: int,
+    size: int,
+    some: int,
+    *,
+    python: str = sys.executable,
+    within: Sequence[str] = (),
+) -> ProgramSide:
     """Return one program that publishes to subscribers of its own; see `group_subject`."""
-    return _side(("group_subject.py", whose, "publish", subscribers, size, some))
+    command = ("group_subject.py", whose, "publish", subscribers, size, some)
+    return _side(command, python=python, within=within)
 
 
 def ask_side(whose: str, size: int, some: int) -> ProgramSide:

@@ -2,7 +2,7 @@
 
 Started by the bench, never imported::
 
-    python group_subject.py (ours | bare | plain) (publish SUBSCRIBERS | ask PORT) SIZE SOME
+    python group_subject.py (ours | bare | plain | pyre) (publish SUBSCRIBERS | ask PORT) SIZE SOME
 
 Messages are sent some at a time, as many as fit into every queue, and then
 received. A step is one message that all subscribers have, or one query and its

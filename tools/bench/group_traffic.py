@@ -2,7 +2,8 @@
 
 Three ways to send the same frames take turns: ports (``ours``), bare sockets
 with the options of ports (``bare``), and bare sockets with none (``plain``); see
-`group_ends`. Sending and receiving are measured together.
+`group_ends`. Beside them stands another library for groups (``pyre``), where it
+is there. Sending and receiving are measured together.
 
 ``publish``, ``ask``
     Both ends in one process (`group_subject`), on one core. The figures are CPU
@@ -19,16 +20,23 @@ with the options of ports (``bare``), and bare sockets with none (``plain``); se
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import machine
 from group_sides import ask_side, election_side, publish_side, round_trip_side
 from harness import Measurement, Target, measure_paired
+from loopback_network import NoNetworkError, loopback_network
+from results import CPU, RATE, TIME, entry
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+
+    #: Starts zeromq-pyre with so many subscribers.
+    StartPyre = Callable[[int], "ProgramSide"]
 
     from program_side import ProgramSide
 
@@ -45,7 +53,9 @@ ROUND_TRIP_BOUND: Final = 1.05
 #: Subscribers beyond the two numbers that are judged at both sizes.
 JUDGED_SUBSCRIBERS: Final = (1, 4)
 MORE_SUBSCRIBERS: Final = (2, 8, 16, 32, 64)
-MEMBERS: Final = (3, 5, 7)
+#: More of its members take turns for longer than anybody waits.
+MOST_PYRE: Final = 16
+MEMBERS: Final = (3, 5, 7, 15, 31)
 EVENTS_PER_SECOND: Final = 100_000
 
 
@@ -58,6 +68,7 @@ class Row:
     start: Callable[[str], ProgramSide]
     bound: float
     is_round_trip: bool = False
+    subscribers: int = 0
 
 
 def rows() -> list[Row]:
@@ -79,10 +90,27 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
         Takes one line of the table.
     """
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    show("microseconds per message: CPU of the process; of round trips median times (spread)")
-    found = [_measure(row, rounds, show) for row in rows()]
+    with contextlib.ExitStack() as stack:
+        pyre = _start_pyre(options.peer_python or sys.executable, stack, show)
+        show("microseconds per message: CPU of the process; of round trips median times (spread)")
+        found = [_measure(row, rounds, show, pyre) for row in rows()]
     show("events of the core of elections, per second of CPU")
     return found + [_measure_election(members, rounds, show) for members in MEMBERS]
+
+
+def _start_pyre(python: str, stack: contextlib.ExitStack, show: Callable[[str], None]) -> StartPyre | None:
+    """Return what starts zeromq-pyre with so many subscribers and so many bytes, in a network of its own."""
+    if subprocess.run([python, "-c", "import pyre"], capture_output=True, check=False, timeout=60).returncode:
+        show("pyre: skipped, it cannot be imported; --peer-python names an interpreter that has it")
+        return None
+    try:
+        within = stack.enter_context(loopback_network())
+    except NoNetworkError as error:
+        show(f"pyre: skipped, its broadcasts need a network namespace: {error}")
+        return None
+    return lambda subscribers: publish_side(
+        "pyre", subscribers, SMALL, SOME[SMALL], python=python, within=within
+    )
 
 
 def _publish(subscribers: int, size: int) -> Row:
@@ -91,6 +119,7 @@ def _publish(subscribers: int, size: int) -> Row:
         ("ours", "bare", "plain"),
         lambda whose: publish_side(whose, subscribers, size, SOME[size]),
         BOUNDS[size],
+        subscribers=subscribers,
     )
 
 
@@ -117,12 +146,17 @@ def _size(size: int) -> str:
     return f"{size >> 10} KiB" if size >= 1 << 10 else f"{size} B"
 
 
-def _measure(row: Row, rounds: int, show: Callable[[str], None]) -> dict[str, Any]:
+def _measure(row: Row, rounds: int, show: Callable[[str], None], pyre: StartPyre | None) -> dict[str, Any]:
     """Measure one row, pinned and, if it is a round trip, free with the same processes."""
     wall = row.is_round_trip
-    found: dict[str, Any] = {"row": row.name}
+    entries: list[dict[str, Any]] = []
+    found: dict[str, Any] = {"entries": entries, "row": row.name}
+    # Many are published to with small messages only.
+    plot = "publish" if row.subscribers and row.name.endswith(_size(SMALL)) else ""
     with contextlib.ExitStack() as stack:
         sides = {whose: stack.enter_context(row.start(whose)) for whose in row.whose}
+        if pyre is not None and plot and row.subscribers <= MOST_PYRE:
+            sides["pyre"] = stack.enter_context(pyre(row.subscribers))
         for core, cores in (("one", machine.one_core()), ("free", machine.all_cores())):
             if core == "free" and not row.is_round_trip:
                 break
@@ -133,6 +167,10 @@ def _measure(row: Row, rounds: int, show: Callable[[str], None]) -> dict[str, An
             verdicts = [verdict for target in targets if (verdict := target.judge(measurement)) is not None]
             show(
                 f"{row.name:<22}{core:<5}{_columns(measurement, wall=wall)}   {'; '.join(map(str, verdicts))}"
+            )
+            at = (row.subscribers, "subscribers")
+            entries.append(
+                entry(row.name, core, measurement, TIME if wall else CPU, verdicts, plot=plot, at=at)
             )
             found[core] = measurement.as_json()
             found[core]["verdicts"] = [asdict(verdict) for verdict in verdicts]
@@ -162,4 +200,5 @@ def _measure_election(members: int, rounds: int, show: Callable[[str], None]) ->
         word = "too noisy to say"
     rate = f"{1e6 / cost.median:.0f}/s ±{50 * cost.spread:.0f} %"
     show(f"{name:<22}one  {rate:>21}   (>= {EVENTS_PER_SECOND}) {word}")
-    return {"row": name, "one": measurement.as_json(), "word": word}
+    entries = [entry(name, "one", measurement, RATE, plot="elections", at=(members, "members"))]
+    return {"entries": entries, "row": name, "one": measurement.as_json(), "word": word}

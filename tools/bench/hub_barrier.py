@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import compiled
 import machine
 from harness import Measurement, Target, measure_paired
+from results import CPU, entry
 from sides import HubSide
 
 if TYPE_CHECKING:
@@ -127,8 +128,22 @@ def _table(
             if cell.molecules >= JUDGED_FROM and (verdict := target.judge(pinned)) is not None
         ]
         show(_line(cell, pinned, free, pythons) + "; ".join(map(str, verdicts)))
+        table = "step() beside C" if library else "step_barrier"
+        plot = "" if cell.extra else f"hub, {cell.transport}{', drivers in C' if library else ''}"
         rows.append(
             {
+                "entries": [
+                    entry(
+                        f"{table}, {' '.join(str(cell).split())} molecules",
+                        core,
+                        measurement,
+                        CPU,
+                        verdicts if core == "one" else (),
+                        plot=plot,
+                        at=(cell.molecules, "molecules"),
+                    )
+                    for core, measurement in (("one", pinned), ("free", free))
+                ],
                 "transport": cell.transport,
                 "molecules": cell.molecules,
                 "extra": cell.extra,

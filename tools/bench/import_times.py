@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import machine
 from harness import Sample, Target, measure_paired
+from results import CPU, entry
 from sides import SideError
 
 if TYPE_CHECKING:
@@ -100,5 +101,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
         cost = measurement.cpu_us(module)
         show(f"{module:<16}{cost.median / 1e3:>8.1f} ±{50 * cost.spread:.0f} %   {said.get(module, '')}")
     return [
-        {"row": "import", "one": measurement.as_json(), "verdicts": [asdict(verdict) for verdict in verdicts]}
+        {
+            "entries": [entry("import", "one", measurement, CPU, verdicts)],
+            "row": "import",
+            "one": measurement.as_json(),
+            "verdicts": [asdict(verdict) for verdict in verdicts],
+        }
     ]

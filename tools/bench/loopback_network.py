@@ -1,6 +1,7 @@
 """A network of its own with nothing but a loopback interface, which has a route for multicast.
 
 LCM sends where the routing table says, so it cannot be measured without one.
+Where the system can, there is another interface, for those who need broadcasts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NEEDED: Final = ("unshare", "nsenter", "ip")
-_SET_UP: Final = "ip link set lo up && ip route add 224.0.0.0/4 dev lo && echo ready && exec cat"
+#: Where broadcasts can be heard. Its other end is in the same network, so nothing leaves it.
+BROADCASTING: Final = "broadcasting"
+_BROADCASTING_TOO: Final = (
+    f"ip link add {BROADCASTING} type veth peer name elsewhere"
+    f" && ip addr add 10.99.0.1/24 brd + dev {BROADCASTING}"
+    f" && ip link set {BROADCASTING} up && ip link set elsewhere up"
+)
+_SET_UP: Final = (
+    "ip link set lo up && ip route add 224.0.0.0/4 dev lo"
+    f" && {{ {_BROADCASTING_TOO} || true; }} && echo ready && exec cat"
+)
 #: How to make and to enter it: as root, and as anybody else, who gets a user namespace too.
 _KINDS: Final = (
     (["--net"], ["--net"]),

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import platform
+import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def description() -> dict[str, object]:
@@ -16,7 +22,20 @@ def description() -> dict[str, object]:
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
         "load_average": round(os.getloadavg()[0], 2),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+
+
+def versions(python: str, packages: Sequence[str]) -> str:
+    """Tell which of these distributions an interpreter has, and their versions."""
+    program = (
+        "import importlib.metadata as m\n"
+        f"for name in {list(packages)!r}:\n"
+        "    try: print(name, m.version(name))\n"
+        "    except m.PackageNotFoundError: pass"
+    )
+    done = subprocess.run([python, "-c", program], capture_output=True, check=False, text=True, timeout=60)
+    return ", ".join(done.stdout.splitlines())
 
 
 def pin(process: int, cores: set[int]) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from aggregate_barrier import BRIDGES, AggregateSide
 from harness import Sample, Target, measure_paired
+from results import RATE, entry
 from sides import Program
 
 from mxl_sockets.mpi._book import HubBook
@@ -131,7 +132,11 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
         times[molecules] = 1e6 / measurement.steps_per_second("mpi").median
         verdict = TARGET.judge(measurement) if molecules in JUDGED else None
         show(f"{molecules:<11}{rates[0]:>10.1f}{rates[1]:>14.1f}   {times[molecules]:<10.1f}{verdict or ''}")
-        rows.append({"molecules": molecules, "drivers": DRIVERS, **measurement.as_json()})
+        row = f"{molecules} molecules, MPI beside bridges"
+        verdicts = [verdict] if verdict else []
+        at = (molecules, "molecules")
+        entries = [entry(row, "free", measurement, RATE, verdicts, plot="MPI", at=at)]
+        rows.append({"entries": entries, "molecules": molecules, "drivers": DRIVERS, **measurement.as_json()})
     a, b = fit(times)
     show(f"fit: {a:.0f} us + {1e3 * b:.1f} ns x molecules")
     few, many = (own_work(ranks) for ranks in OWN_WORK_RANKS)

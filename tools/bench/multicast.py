@@ -25,6 +25,7 @@ from datagram_loops import RECEIVE_BUFFER
 from harness import Measurement, Target, measure_paired
 from loopback_network import NoNetworkError, loopback_network
 from multicast_sides import LoopSide, StreamSide
+from results import CPU, RATE, entry
 
 from wireframe.datagram import MAX_DATAGRAM
 
@@ -61,13 +62,16 @@ MANY_SIZE: Final = 64
 #: which a datagram of 64 KiB takes 128.
 CHANNEL_STRIDES: Final = {64: 512, 1024: 512, 60 << 10: 16, 1 << 20: 1}
 MANY_STRIDE: Final = 1024
+#: Bytes of messages that are larger than any buffer, and go at the pace of the default.
+PACED: Final = "channel, paced"
+PACED_SIZES: Final = (1 << 20, 4 << 20, 16 << 20)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A comparison: what each side is made of, and the bound of ours by the other.
 
-    The first side is judged by the second; a third is shown beside them.
+    The first side is judged by the second, if there is one; a third is shown beside them.
     On one core CPU time is judged, which repeats; on free cores the time that
     passed, the reciprocal of messages per second.
     """
@@ -79,8 +83,10 @@ class Row:
     bound: float
     script: str = "datagram_subject.py"
 
-    def target(self, *, wall: bool) -> Target:
-        """Return what is judged."""
+    def target(self, *, wall: bool) -> Target | None:
+        """Return what is judged, if anything."""
+        if len(self.kinds) == 1:
+            return None
         ours, other, *_ = self.kinds
         return Target(ours, other, self.bound, wall=wall)
 
@@ -111,6 +117,7 @@ def rows() -> list[Row]:
         )
         for size, times in bounds.items()
     ]
+    found += [Row(PACED, size, {"ours": "channel-paced"}, 1, 0.0) for size in PACED_SIZES]
     return found + [
         Row(name, size, {side: side for side in ("broken", "clean")}, 0, 1 / BROKEN_SHARE, BROKEN_SCRIPT)
         for name, size in BROKEN_SIZES
@@ -143,7 +150,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
         else:
             _add_lcm(pythons, options.peer_python or sys.executable, show)
         show("CPU of all processes per message, microseconds (spread), and messages per second")
-        return [_measure(row, pythons, within, rounds, show) for row in rows()]
+        return [
+            _measure(row, pythons, within, QUICK_ROUNDS if row.name == PACED else rounds, show)
+            for row in rows()
+        ]
 
 
 def _add_lcm(pythons: dict[str, str], python: str, show: Callable[[str], None]) -> None:
@@ -172,7 +182,8 @@ def _measure(
             for name, kind in row.kinds.items()
             if name in pythons
         }
-        found: dict[str, Any] = {"row": row.name, "bytes": row.size}
+        entries: list[dict[str, Any]] = []
+        found: dict[str, Any] = {"entries": entries, "row": row.name, "bytes": row.size}
         title = str(row)
         for core, cores in (("one", machine.one_core()), ("free", machine.all_cores())):
             if core == "free" and not row.stride:
@@ -180,8 +191,14 @@ def _measure(
             for side in sides.values():
                 side.pin(cores)
             measurement = measure_paired(sides, 1, rounds)
-            verdict = row.target(wall=core == "free").judge(measurement)
+            target = row.target(wall=core == "free")
+            verdict = target and target.judge(measurement)
             show(f"{title:<22}{core:<6}{_columns(measurement)}   {verdict or ''}{_rate(row, measurement)}")
+            quantity = RATE if row.stride else CPU
+            name, at = " ".join(str(row).split()), (row.size, "bytes")
+            plot = "" if row.script == BROKEN_SCRIPT else f"multicast, {row.name}"
+            judged = [verdict] if verdict else []
+            entries.append(entry(name, core, measurement, quantity, judged, plot=plot, at=at))
             found[core] = measurement.as_json()
             found[core]["verdict"] = asdict(verdict) if verdict else None
             title = ""
@@ -193,6 +210,8 @@ def _rate(row: Row, measurement: Measurement) -> str:
 
     With broken datagrams, per CPU second.
     """
+    if len(row.kinds) == 1:
+        return f"{1e-6 * row.size * measurement.steps_per_second('ours').median:.0f} MB/s"
     ours, other, *floors = row.kinds
     if ours == "broken":
         share = measurement.ratio(other, ours)

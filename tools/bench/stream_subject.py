@@ -10,17 +10,18 @@ more than two strides ahead, so the receive buffer never overflows. If
 something is lost all the same, the publisher waits in vain, and the bench
 breaks.
 
-================ ==============================================================
-``channel``      `ChannelSender.send`, `ChannelReceiver.receive`
-``channel-many`` `ChannelSender.send_many`, `ChannelReceiver.receive_many`
-``lcm``          ``LCM.publish``, ``LCM.handle`` of the lcm package, its queue
-                 without bound
-``bare``         ``sendto(readout.to_bytes())``; ``recvfrom_into``, ``bytes``,
-                 ``from_bytes``; readouts are bytes
-``bare-python``  the same; ``from_bytes`` is a Python method
-``many``         `send_readouts`, `receive_many`; readouts are bytes
-``many-python``  the same; ``from_bytes`` is a Python method
-================ ==============================================================
+================= =============================================================
+``channel``       `ChannelSender.send`, `ChannelReceiver.receive`
+``channel-many``  `ChannelSender.send_many`, `ChannelReceiver.receive_many`
+``channel-paced`` as ``channel``, at the pace of a sender that is told nothing
+``lcm``           ``LCM.publish``, ``LCM.handle`` of the lcm package, its queue
+                  without bound
+``bare``          ``sendto(readout.to_bytes())``; ``recvfrom_into``, ``bytes``,
+                  ``from_bytes``; readouts are bytes
+``bare-python``   the same; ``from_bytes`` is a Python method
+``many``          `send_readouts`, `receive_many`; readouts are bytes
+``many-python``   the same; ``from_bytes`` is a Python method
+================= =============================================================
 
 All ask for 4 MiB of receive buffer.
 """
@@ -63,8 +64,10 @@ def publisher(kind: str, port: int, payload: bytes) -> Move:
         return send_lcm
     if kind.startswith("channel"):
         from udp_multicast.channels import ChannelSender
+        from udp_multicast.channels._sender import DEFAULT_RATE
 
-        sender = ChannelSender(CHANNEL, GROUP, port, 0, interface=LOCAL, rate=None)
+        rate = DEFAULT_RATE if kind.endswith("paced") else None
+        sender = ChannelSender(CHANNEL, GROUP, port, 0, interface=LOCAL, rate=rate)
         send, send_all = sender.send, sender.send_many
 
         def send_channel(count: int) -> None:
