@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 INTRODUCTION: Final = """# Speed
 
-What our packages cost, beside bare sockets (the floor), beside the originals and beside what else one would take; from
-one run of `python tools/dev.py run -e bench`. A line is a comparison of programs that took turns, so its ratios hold on
-other machines too, and its absolute figures do not. On *one* core all programs of a line share a core, which repeats
-within a few per cent; *free*, the system places them, which is what a user sees, and scatters. A target is judged by the
-quartiles of the ratio.
+What our packages cost, beside bare sockets (the floor), beside the originals and beside what else one would
+take; from one run of `python tools/dev.py run -e bench`. A line is a comparison of programs that took turns,
+so its ratios hold on other machines too, and its absolute figures do not. On *one* core all programs of a
+line share a core, which repeats within a few per cent; *free*, the system places them, which is what a user
+sees, and scatters. A target is judged by the quartiles of the ratio.
 """
-#: Sides that are not ours, in the order of their lines in a plot.
+#: What follows is written by hand, and stays.
+REASONS: Final = "## Missed, and why"
+#: Of the lines of a plot, in their order.
 STYLES: Final = ("o-", "s--", "^--", "v--", "d:", "x:")
 MILLION: Final = 1e6
 
@@ -38,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     results = json.loads(options.results.read_text(encoding="utf-8"))
     pictures = draw(results, options.page)
-    text = "\n".join([INTRODUCTION, *_about(results["machine"]), *_sections(results, pictures)])
-    options.page.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    page = options.page.with_suffix(".md")
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    reasons = REASONS + before.partition(REASONS)[2]
+    text = "\n".join([INTRODUCTION, *_about(results["machine"]), *_sections(results, pictures), reasons])
+    page.write_text(text.rstrip() + "\n", encoding="utf-8")
     return 0
 
 
@@ -97,14 +102,14 @@ def draw(results: Mapping[str, Any], page: Path) -> dict[str, list[str]]:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     names: dict[str, list[str]] = defaultdict(list)
     for bench, rows in results.items():
         if bench == "machine":
             continue
         for title, entries in _plots(rows).items():
-            figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+            figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
             lines: dict[str, list[tuple[float, Mapping[str, float]]]] = defaultdict(list)
             for one in entries:
                 for side, numbers in one["sides"].items():
@@ -115,18 +120,14 @@ def draw(results: Mapping[str, Any], page: Path) -> dict[str, list[str]]:
                 axes.plot(places, [numbers["median"] for _, numbers in points], style, label=side)
                 low, high = ([numbers[edge] for _, numbers in points] for edge in ("low", "high"))
                 axes.fill_between(places, low, high, alpha=0.15)
-            axes.set(
-                xscale="log",
-                yscale="log",
-                xlabel=entries[0]["axis"],
-                ylabel=entries[0]["quantity"],
-                title=title,
-            )
+            axes.set(xscale="log", yscale="log", title=title)
+            axes.set(xlabel=entries[0]["axis"], ylabel=entries[0]["quantity"])
             axes.grid(visible=True, which="both", alpha=0.2)
             axes.legend()
-            name = f"{page.name}-{bench}-{''.join(c if c.isalnum() else '-' for c in title)}.png"
+            words = "".join(letter if letter.isalnum() else " " for letter in f"{bench} {title}").split()
+            name = f"{page.name}-{'-'.join(words)}.png"
             figure.savefig(page.with_name(name), dpi=110, metadata={"Software": None})
-            pyplot.close(figure)
+            plt.close(figure)
             names[bench].append(name)
     return names
 
@@ -136,16 +137,15 @@ def _plots(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]
     plots: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for one in _entries(rows):
         if "plot" in one:
-            # Where there is both, what repeats.
-            plots[
-                f"{one['plot']}, {one['core']} core" if one["core"] == "one" else f"{one['plot']}, free"
-            ].append(one)
-    return {
-        title: entries
-        for title, entries in plots.items()
-        if len({one["at"] for one in entries}) > 1
-        and not (title.endswith(", free") and f"{title.removesuffix(', free')}, one core" in plots)
-    }
+            plots[one["plot"]].append(one)
+    chosen = {}
+    for title, entries in plots.items():
+        # Where there is both, what repeats.
+        on_one = [one for one in entries if one["core"] == "one"]
+        shown, where = (on_one, "on one core") if on_one else (entries, "free")
+        if len({one["at"] for one in shown}) > 1:
+            chosen[f"{title}, {where}"] = shown
+    return chosen
 
 
 if __name__ == "__main__":
