@@ -442,7 +442,7 @@ def lossy(laboratory: Laboratory, daq: End, monitor: Monitor, rule: str, rounds:
 
 
 def test_channel_loses_a_message_with_any_of_its_fragments_and_counts_it_once(laboratory):
-    daq = laboratory.daq(channel=True, max_datagram=1472, rate=None)
+    daq = laboratory.daq(channel=True, max_datagram=1472, bytes_per_s=None)
     monitor = laboratory.monitor(channel=True)
     laboratory.send(daq, 1)
     assert monitor.hear("until", 0) == [0]

@@ -2,8 +2,8 @@
 
 ``python tools/dev.py run`` needs git and Python 3.11 or later, nothing else: tox and tox-uv are installed
 into ``.tools``. All arguments are tox's own; without arguments the environments are listed. ``run`` alone
-runs all environments, one more at a time than there are processors, because most tests wait most of their
-time; it prints what failed. Remove ``.tools`` and ``.tox`` at any time to start afresh.
+runs the default environments, four more at a time than there are processors, because most tests wait most of
+their time; it prints what failed. Remove ``.tools`` and ``.tox`` at any time to start afresh.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def main() -> int:
     python = ensure_venv(environment)
     arguments = sys.argv[1:] or ["list"]
     if arguments == ["run"]:
-        at_once = str((os.cpu_count() or 1) + 2)
+        at_once = str((os.cpu_count() or 1) + 4)
         arguments = ["run-parallel", "--parallel", at_once, "--parallel-no-spinner"]
     command = [str(python), "-I", "-m", "tox", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -64,10 +64,10 @@ def publisher(kind: str, port: int, payload: bytes) -> Move:
         return send_lcm
     if kind.startswith("channel"):
         from udp_multicast.channels import ChannelSender
-        from udp_multicast.channels._sender import DEFAULT_RATE
+        from udp_multicast.channels._sender import DEFAULT_BYTES_PER_S
 
-        rate = DEFAULT_RATE if kind.endswith("paced") else None
-        sender = ChannelSender(CHANNEL, GROUP, port, 0, interface=LOCAL, rate=rate)
+        pace = DEFAULT_BYTES_PER_S if kind.endswith("paced") else None
+        sender = ChannelSender(CHANNEL, GROUP, port, 0, interface=LOCAL, bytes_per_s=pace)
         send, send_all = sender.send, sender.send_many
 
         def send_channel(count: int) -> None:

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import importlib.util
 import json
+import socket
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,21 @@ def _load(name):
 
 
 _load("astropix4")
+
+
+class Other(socket.socket):
+    """A receiver or sender of somebody else, on the loopback interface."""
+
+    def __init__(self, *, group="239.1.1.1", port=None, bind="239.1.1.1", reuse=socket.SO_REUSEADDR):
+        super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
+        self.settimeout(10)
+        self.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        if port is not None:
+            if reuse is not None:
+                self.setsockopt(socket.SOL_SOCKET, reuse, 1)
+            self.bind((bind, port))
+            request = socket.inet_aton(group) + socket.inet_aton("127.0.0.1")
+            self.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
 
 
 @pytest.fixture
@@ -78,6 +94,12 @@ def pair(make_receiver, make_sender):
         return receiver, make_sender(receiver)
 
     return make
+
+
+@pytest.fixture
+def other(cleanup):
+    """Make a socket of somebody else; with a port it is in the group."""
+    return lambda **settings: cleanup.enter_context(Other(**settings))
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_receiver_returns_the_recorded_messages(make_receiver, bare_sender):
 def test_messages_of_any_size_arrive(make_receiver, make_sender, size):
     """A usual receive buffer is enough if fragments come no faster than a busy machine reads them."""
     receiver = make_receiver()
-    sender = make_sender(receiver, "DATA", rate=20e6)
+    sender = make_sender(receiver, "DATA", bytes_per_s=20e6)
     payload = pattern(size)
     thread = threading.Thread(target=sender.send, args=(payload,))
     thread.start()
@@ -581,7 +581,7 @@ def test_hosts_that_are_not_among_the_sources_are_strangers():
 def test_messages_keep_their_bytes_when_the_next_ones_come(make_receiver, make_sender):
     """Datagrams above and below the size from which they are read in place, in one buffer."""
     receiver = make_receiver()
-    sender = make_sender(receiver, rate=None)
+    sender = make_sender(receiver, bytes_per_s=None)
     payloads = [bytes([number]) * size for number, size in enumerate((10, 4095, 4100, 65000, 100_000))]
     for payload in payloads:
         sender.send(payload)
@@ -624,7 +624,7 @@ def test_fragments_are_paced_and_small_messages_are_not(bare_receiver, monkeypat
 @pytest.mark.parametrize("rate", [1e6, None])
 def test_a_rate_holds(bare_receiver, rate):
     """2 MB take 2 s at 1 MB/s, less the burst; cut short here, and next to nothing without a rate."""
-    sender = ChannelSender("ADC", LOOPBACK, bare_receiver.getsockname()[1], rate=rate)
+    sender = ChannelSender("ADC", LOOPBACK, bare_receiver.getsockname()[1], bytes_per_s=rate)
     with sender:
         begin = time.monotonic()
         sender.send(bytes(400_000))
@@ -634,7 +634,7 @@ def test_a_rate_holds(bare_receiver, rate):
 
 def test_closing_ends_the_pause_of_a_slow_sender(bare_receiver):
     """At one byte a second the message would take days."""
-    sender = ChannelSender("ADC", LOOPBACK, bare_receiver.getsockname()[1], rate=1.0)
+    sender = ChannelSender("ADC", LOOPBACK, bare_receiver.getsockname()[1], bytes_per_s=1.0)
     errors = []
 
     def send():
@@ -775,7 +775,7 @@ def test_what_is_not_said_is_lcm_s_default(arguments, place):
         (lambda: ChannelReceiver(None, None, None, 5007, url="udpm://"), "not both"),
         (lambda: ChannelSender("ADC", url="udp://"), "is not udpm"),
         (lambda: ChannelSender("C" * 64), "the limit is 63"),
-        (lambda: ChannelSender("ADC", rate=0), "a rate is more than 0"),
+        (lambda: ChannelSender("ADC", bytes_per_s=0), "a rate is more than 0"),
         (lambda: ChannelSender("ADC", max_datagram=10), "max_datagram is"),
         (lambda: ChannelReceiver(max_size=0), "at least 1"),
         (lambda: ChannelReceiver(interface=LOOPBACK, buffer_size=0), "buffer_size is 1 to 2147483647, not 0"),

@@ -71,7 +71,7 @@ def make_sender(cleanup):
     """A sender to a receiver, as quick as it can."""
 
     def make(receiver, **settings):
-        settings = {"interface": LOOPBACK, "rate": None} | settings
+        settings = {"interface": LOOPBACK, "bytes_per_s": None} | settings
         return cleanup.enter_context(ChannelSender("ADC", GROUP, receiver.port, **settings))
 
     return make
@@ -651,7 +651,7 @@ def host(cleanup):
 
 
 def test_many_messages_are_the_same_datagrams_as_one_by_one(cleanup, host):
-    sender = cleanup.enter_context(ChannelSender("ADC", LOOPBACK, host.getsockname()[1], rate=None))
+    sender = cleanup.enter_context(ChannelSender("ADC", LOOPBACK, host.getsockname()[1], bytes_per_s=None))
     payloads = (
         [b"abc"] * 70 + [bytearray(b"de"), b"", payload_of(0, 70_000), memoryview(b"fgh")] + [b"ijk"] * 2
     )
@@ -821,13 +821,15 @@ def test_where_they_cannot_fragments_go_one_by_one(
         monkeypatch.setattr(_options, "LINUX", False)
     payload = payload_of(0, 100_000)
     if what == "host":
-        sender = cleanup.enter_context(ChannelSender("ADC", LOOPBACK, host.getsockname()[1], rate=None))
+        sender = cleanup.enter_context(
+            ChannelSender("ADC", LOOPBACK, host.getsockname()[1], bytes_per_s=None)
+        )
         found = volleys(sender)
         sender.send(payload)
         assert [host.recv(65536) for _ in range(2)] == fragments_of(0, 100_000)
     else:
         receiver = make_receiver()
-        sender = make_sender(receiver, rate=1e9 if what == "rate" else None)
+        sender = make_sender(receiver, bytes_per_s=1e9 if what == "rate" else None)
         found = volleys(sender) if what == "view" else []
         sender.send(memoryview(payload) if what == "view" else payload)
         assert receiver.receive().readout == payload

@@ -78,11 +78,19 @@ def test_settings_that_contradict_are_refused():
     for name in ("interfaces", "sources"):
         with pytest.raises(TypeError, match="sequences"):
             MulticastReceiver(RawBytes, "239.1.1.1", 0, **{name: "127.0.0.1"})
+    # A list that a program computed and that came out empty must not let everybody in.
+    with pytest.raises(ValueError, match="nobody could be heard"):
+        MulticastReceiver(RawBytes, "239.1.1.1", 0, sources=[])
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"group": "192.0.2.77"}, {"interface": "192.0.2.77"}, {"sources": ["here"]}, {"timeout": "x"}],
+    [
+        {"group": "192.0.2.77"},
+        {"interface": "192.0.2.77"},
+        {"sources": ["here"]},
+        {"timeout": "x"},
+    ],
 )
 def test_constructor_that_fails_leaves_no_socket_open(settings):
     group = settings.pop("group", "239.1.1.1")
@@ -406,10 +414,10 @@ def test_statistics_where_the_kernel_has_no_counters(pair, monkeypatch):
 
 def test_rate_is_that_of_the_time_since_it_was_made(pair):
     receiver, sender = pair()
-    assert receiver.statistics.rate == 0
+    assert receiver.statistics.datagrams_per_s == 0
     sender.send_data(b"x")
     receiver.receive()
-    assert receiver.statistics.rate > 0
+    assert receiver.statistics.datagrams_per_s > 0
 
 
 def test_waiting_in_slices_where_nobody_is_woken(make_receiver, make_sender, monkeypatch, background):

@@ -138,7 +138,7 @@ def test_rate_limits_readouts_per_second(pair):
     receiver, sender = pair()
     start = time.monotonic()
     # The first 10 may go at once, the others need 1 ms each.
-    assert sender.send_readouts(itertools.repeat(RawBytes(b"x"), 60), rate=1000) == 60
+    assert sender.send_readouts(itertools.repeat(RawBytes(b"x"), 60), readouts_per_s=1000) == 60
     assert time.monotonic() - start >= 0.03
     assert receiver.receive() == b"x"
 
@@ -146,7 +146,7 @@ def test_rate_limits_readouts_per_second(pair):
 @pytest.mark.parametrize("rate", [0, -1.0, float("inf"), float("-inf"), float("nan")])
 def test_rate_must_be_positive(make_sender, rate):
     with pytest.raises(ValueError, match="a rate is more than 0"):
-        make_sender(group="239.1.1.1", port=5007).send_readouts([RawBytes(b"x")], rate=rate)
+        make_sender(group="239.1.1.1", port=5007).send_readouts([RawBytes(b"x")], readouts_per_s=rate)
 
 
 @pytest.mark.parametrize("ttl", [1 << 31, 99_999_999_999])

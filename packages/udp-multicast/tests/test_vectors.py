@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import socket
+import struct
 
 import astropix4
 import pytest
@@ -13,14 +16,80 @@ from udp_multicast import (
     DEFAULT_PORT,
     DEFAULT_TTL,
     AddressError,
+    BackgroundReceiver,
     MulticastReceiver,
     RawBytes,
 )
 from wireframe.datagram import MAX_DATAGRAM
 
+GROUPS = [DEFAULT_GROUP, "239.1.1.1"]
+
 
 def _every(vectors):
     return vectors["recorded"] + vectors["decode_samples"] + vectors["edge_readouts"]
+
+
+class Original(socket.socket):
+    """An end of the original, by the socket calls that it makes; on the loopback interface."""
+
+    def __init__(self, vectors):
+        super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
+        self._vectors = vectors
+
+    def prepare_to_send(self):
+        """A sender: a time to live, and nothing else."""
+        ttl = self._vectors["socket_state"]["sender"]["ttl"]
+        self.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+        self.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+
+    def listen_to(self, group):
+        """A receiver: the default is bound to itself, a group is joined with the recorded request."""
+        (place,) = [one for one in self._vectors["receiver_groups"] if one["group"] == group]
+        self.settimeout(10)
+        self.bind((place["bound_to"], 0))
+        if place["joined"]:
+            request = bytearray.fromhex(self._vectors["socket_state"]["membership_request_hex"])
+            assert request[:4] == socket.inet_aton(group)
+            request[4:8] = socket.inet_aton("127.0.0.1")
+            self.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, bytes(request))
+
+    def receive(self):
+        return self.recvfrom(self._vectors["constants"]["default_max_packet_size"])[0]
+
+
+@pytest.fixture
+def original(cleanup, vectors):
+    return cleanup.enter_context(Original(vectors))
+
+
+def _receive(receiver, count):
+    return [receiver.receive() for _ in range(count)]
+
+
+def _receive_many(receiver, count):
+    found = []
+    while len(found) < count:
+        found += receiver.receive_many()
+    return found
+
+
+def _iterate(receiver, count):
+    return list(itertools.islice(receiver, count))
+
+
+def _iterate_asynchronously(receiver, count):
+    async def collect():
+        return [await anext(receiver) for _ in range(count)]
+
+    return asyncio.run(asyncio.wait_for(collect(), 20))
+
+
+def _receive_in_the_background(receiver, count):
+    with BackgroundReceiver(receiver) as queue:
+        return [queue.get(timeout=10) for _ in range(count)]
+
+
+RECEIVING = [_receive, _receive_many, _iterate, _iterate_asynchronously, _receive_in_the_background]
 
 
 def test_the_defaults_are_those_of_the_original(vectors):
@@ -58,6 +127,83 @@ def test_hits_of_recorded_readouts_decode_to_the_recorded_values(pair, vectors):
     for each in vectors["recorded"]:
         sender.send_data(bytes.fromhex(each["hex"]))
         assert receiver.receive().hits() == (each["hits"], b"")
+
+
+@pytest.mark.fault("C25", "udp-multicast", "LW")
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("receive", RECEIVING)
+def test_what_the_original_sends_is_received_whole_once_and_in_order(
+    make_receiver, original, vectors, group, receive
+):
+    """L W: the recorded exchange, broken datagrams among the readouts, with the original as the sender."""
+    receiver = make_receiver(
+        astropix4.Readout, group=group, readout_id=lambda readout: readout.readout_id, timeout=10
+    )
+    original.prepare_to_send()
+    exchange = _every(vectors)
+    broken = [each for each in vectors["from_bytes_cases"] if "error" in each]
+    for number, each in enumerate(exchange):
+        original.sendto(bytes.fromhex(broken[number % len(broken)]["hex"]), (group, receiver.port))
+        original.sendto(bytes.fromhex(each["hex"]), (group, receiver.port))
+    found = receive(receiver, len(exchange))
+    assert [readout.to_bytes().hex() for readout in found] == [each["hex"] for each in exchange]
+    assert [readout.timestamp for readout in found] == [each["timestamp_ns"] for each in exchange]
+    counts = receiver.statistics
+    assert (counts.received, counts.broken) == (2 * len(exchange), len(exchange))
+    assert counts.kernel_drops == 0
+
+
+@pytest.mark.fault("C25", "udp-multicast", "LW")
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("method", ["send_readout", "send_readouts", "send_data", "send_parts"])
+def test_what_we_send_the_original_receives_as_it_was_recorded(make_sender, original, vectors, group, method):
+    """L W: the recorded exchange with the original as the receiver: the same datagrams, and no others."""
+    original.listen_to(group)
+    sender = make_sender(group=group, port=original.getsockname()[1])
+    exchange = [bytes.fromhex(each["hex"]) for each in _every(vectors)]
+    readouts = [astropix4.Readout.from_bytes(data) for data in exchange]
+    if method == "send_readouts":
+        assert sender.send_readouts(readouts) == len(exchange)
+    else:
+        for data, readout in zip(exchange, readouts, strict=True):
+            what = {"send_data": data, "send_parts": [data[:19], data[19:]]}.get(method, readout)
+            assert getattr(sender, method)(what) == len(data)
+    assert [original.receive() for _ in exchange] == exchange
+    original.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        original.receive()
+
+
+@pytest.mark.fault("C25", "udp-multicast", "LW")
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_sizes_at_both_ends_are_those_of_the_original(
+    make_receiver, make_sender, cleanup, vectors, group
+):
+    """L W: nothing, one byte, and the largest datagram there is, from the original and to it."""
+    largest = vectors["constants"]["largest_datagram"]
+    datagrams = [b"", b"\xff", bytes(largest)]
+    theirs = cleanup.enter_context(Original(vectors))
+    theirs.prepare_to_send()
+    receiver = make_receiver(group=group)
+    for data in datagrams:
+        theirs.sendto(data, (group, receiver.port))
+    assert [receiver.receive() for _ in datagrams] == datagrams
+    theirs = cleanup.enter_context(Original(vectors))
+    theirs.listen_to(group)
+    sender = make_sender(group=group, port=theirs.getsockname()[1])
+    for data in datagrams:
+        sender.send_data(data)
+    assert [theirs.receive() for _ in datagrams] == datagrams
+    for refused in (sender.send_data, lambda data: theirs.sendto(data, sender._target)):
+        with pytest.raises(OSError, match=r"65508|too long"):
+            refused(bytes(largest + 1))
+
+
+def test_readouts_that_the_real_class_cannot_write_are_not_sent(make_sender, vectors):
+    sender = make_sender(group="239.1.1.1", port=5007)
+    for each in vectors["to_bytes_limits"]:
+        with pytest.raises(struct.error):
+            sender.send_readout(astropix4.Readout(each["readout_id"], each["timestamp"], b""))
 
 
 def test_a_cut_hit_goes_on_in_the_next_readout(pair, vectors):

@@ -66,7 +66,7 @@ class Daq:
         due = time.monotonic()
         for start in range(0, len(hits), READOUTS_PER_MAP):
             part = hits[start : start + READOUTS_PER_MAP]
-            self._hits.send_readouts(part, rate=_PACE)
+            self._hits.send_readouts(part, readouts_per_s=_PACE)
             self.sent += [hit.to_bytes() for hit in part]
             for hit in part:
                 self._pixels[hit.row * SIDE + hit.column] += 1

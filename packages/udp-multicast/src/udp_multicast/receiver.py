@@ -58,10 +58,10 @@ class MulticastReceiver(Reception[R], Generic[R]):
         that is one host.
     interfaces : sequence of str or int
         Join on each of these instead; at most 20.
-    sources : sequence of str
+    sources : sequence of str, optional
         Hosts, by number, whose datagrams are taken. The kernel drops those of
         others (source-specific join; Linux only), or they count as strangers
-        if the group is one host. Empty for all.
+        if the group is one host. None for all.
     buffer_size : int
         Bytes of receive buffer to ask for, 1 to 2^31 - 1; `statistics` tells
         what was granted.
@@ -124,7 +124,7 @@ class MulticastReceiver(Reception[R], Generic[R]):
         *,
         interface: str | int | None = None,
         interfaces: Sequence[str | int] = (),
-        sources: Sequence[str] = (),
+        sources: Sequence[str] | None = None,
         buffer_size: int = DEFAULT_BUFFER_SIZE,
         timeout: float | None = None,
         strict: bool = False,
@@ -137,6 +137,8 @@ class MulticastReceiver(Reception[R], Generic[R]):
             raise ValueError("give one interface, or several interfaces, not both")
         if isinstance(interfaces, str) or isinstance(sources, str):
             raise TypeError("interfaces and sources are sequences of names, not one name")
+        if sources is not None and not sources:
+            raise ValueError("sources is empty, so nobody could be heard; None is for everybody")
         if not 1 <= buffer_size <= _LARGEST_BUFFER:
             raise ValueError(f"buffer_size is 1 to {_LARGEST_BUFFER}, not {buffer_size}")
         super().__init__(group, port)
@@ -168,13 +170,13 @@ class MulticastReceiver(Reception[R], Generic[R]):
         self,
         interface: str | int | None,
         interfaces: Sequence[str | int],
-        sources: Sequence[str],
+        sources: Sequence[str] | None,
         buffer_size: int,
         *,
         share: bool,
     ) -> None:
         group = self._group
-        self._sources = [parse_source(source, group.family) for source in sources]
+        self._sources = [parse_source(source, group.family) for source in sources or ()]
         wanted = [given_interface(group, each) for each in interfaces or (interface,)]
         for each in wanted:
             require_interface(group, each)
@@ -246,7 +248,7 @@ class MulticastReceiver(Reception[R], Generic[R]):
         return ReceiverStatistics(
             received=intake.received,
             bytes=intake.bytes,
-            rate=rate,
+            datagrams_per_s=rate,
             broken=intake.broken,
             strangers=intake.strangers,
             gaps=losses.gaps,

@@ -237,7 +237,9 @@ class MulticastSender(MulticastSocketBase):
             self._warn(sent)
         return sent
 
-    def send_readouts(self, readouts: Iterable[SendableReadout], *, rate: float | None = None) -> int:
+    def send_readouts(
+        self, readouts: Iterable[SendableReadout], *, readouts_per_s: float | None = None
+    ) -> int:
         """Send many readouts, one datagram each, in as few system calls as possible.
 
         Where the kernel can (Linux 4.18), up to 64 readouts of one size go out
@@ -250,7 +252,7 @@ class MulticastSender(MulticastSocketBase):
             Taken 64 at a time, fewer when that would be more than the rate
             allows in 10 ms. For readouts that come one by one `send_readout`
             is right.
-        rate : float, optional
+        readouts_per_s : float, optional
             Readouts per second, at the most.
 
         Returns
@@ -261,15 +263,15 @@ class MulticastSender(MulticastSocketBase):
         Raises
         ------
         ValueError
-            `rate` is not more than 0, or not finite.
+            `readouts_per_s` is not more than 0, or not finite.
         DatagramTooLarge, OSError, TypeError
             As `send_data`; and whatever the iterable and `to_bytes` raise.
             Readouts taken before have been sent then.
         """
         size = MAX_PARTS
-        if rate is not None and 0 < rate < MAX_PARTS / _BURST_S:
-            size = max(1, int(rate * _BURST_S))
-        pacer = Pacer(rate, size)
+        if readouts_per_s is not None and 0 < readouts_per_s < MAX_PARTS / _BURST_S:
+            size = max(1, int(readouts_per_s * _BURST_S))
+        pacer = Pacer(readouts_per_s, size)
         if self._batches is None:
             self._batches = BatchSender(self, self._target, self.send_data, self._whole)
         source = iter(readouts)

@@ -32,7 +32,7 @@ class ReceiverStatistics:
         Datagrams taken from the socket, good or not.
     bytes : int
         Their payload.
-    rate : float
+    datagrams_per_s : float
         Datagrams per second over the last second or, if nobody asked in the
         meantime, since the last question.
     broken : int
@@ -66,7 +66,7 @@ class ReceiverStatistics:
 
     received: int = 0
     bytes: int = 0
-    rate: float = 0.0
+    datagrams_per_s: float = 0.0
     broken: int = 0
     strangers: int = 0
     gaps: int = 0

@@ -14,11 +14,11 @@ from __future__ import annotations
 from udp_multicast._url import DEFAULT_URL, ChannelUrl, parse_url
 from udp_multicast.channels._message import ChannelMessage
 from udp_multicast.channels._receiver import ChannelReceiver
-from udp_multicast.channels._sender import DEFAULT_RATE, ChannelSender
+from udp_multicast.channels._sender import DEFAULT_BYTES_PER_S, ChannelSender
 from udp_multicast.channels._statistics import ChannelStatistics, SenderStatistics
 
 __all__ = [
-    "DEFAULT_RATE",
+    "DEFAULT_BYTES_PER_S",
     "DEFAULT_URL",
     "ChannelMessage",
     "ChannelReceiver",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: this package and of LCM keep up with it on one host, as a rule also with the
 #: receive buffer that systems grant unasked; a slower network slows the sender
 #: down by itself.
-DEFAULT_RATE: Final = 200e6
+DEFAULT_BYTES_PER_S: Final = 200e6
 #: Bytes that go at once: one full datagram. The usual buffer holds three.
 BURST: Final = MAX_DATAGRAM
 
@@ -57,7 +57,7 @@ class ChannelSender:
     interface : str, optional
         Name or address of the interface to send by; the routing table decides
         unless given.
-    rate : float or None
+    bytes_per_s : float or None
         Bytes per second of messages that take several datagrams, which would
         overrun their receiver if they came at once; None for no limit. Messages
         in one datagram are sent as they come.
@@ -104,7 +104,7 @@ class ChannelSender:
         *,
         url: str | None = None,
         interface: str | None = None,
-        rate: float | None = DEFAULT_RATE,
+        bytes_per_s: float | None = DEFAULT_BYTES_PER_S,
         max_datagram: int = MAX_DATAGRAM,
         **settings: Any,
     ) -> None:
@@ -114,9 +114,9 @@ class ChannelSender:
         encode_message(0, channel, b"", max_datagram)  # refuses what could never be sent
         self._head = small_head(channel)
         self._most_joined = min(JOINED, max_datagram - len(self._head(0)))
-        self._at_once = rate is None
+        self._at_once = bytes_per_s is None
         self._closing = threading.Event()
-        self._pacer = Pacer(rate, BURST, sleep=self._closing.wait)
+        self._pacer = Pacer(bytes_per_s, BURST, sleep=self._closing.wait)
         self._lock: AbstractContextManager[object] = threading.Lock()
         self._sequence = 0
         self._outlet = Outlet(
@@ -252,7 +252,7 @@ class ChannelSender:
 
         Notes
         -----
-        The rate of the sender holds here for small messages, too: they would
+        The pace of the sender holds here for small messages, too: they would
         overrun their receivers.
         """
         name = self._channel if channel is None else channel
