@@ -176,6 +176,7 @@ def test_each_side_refuses_what_only_itself_may_say(accept, refused):
 def test_what_may_come_can_be_changed_between_two_messages(feed_all):
     """A stranger may say hello and nothing else."""
     decoder = aggregate.Decoder(accept={aggregate.AGGHELLO})
+    assert decoder.accept == {aggregate.AGGHELLO}
     assert feed_all(decoder, [aggregate.encode_hello("a")]) == [aggregate.Hello("a")]
     decoder.accept = aggregate.FROM_BRIDGE
     assert feed_all(decoder, [aggregate.encode_header(aggregate.AGGREADY)]) == [aggregate.AGGREADY]

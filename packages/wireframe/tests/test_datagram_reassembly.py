@@ -520,7 +520,7 @@ def flood_of_payload(generator):
 
 
 def flood_of_nonsense(generator):
-    for _ in range(8000):
+    for _ in range(4000):
         size = generator.choice([0, 100, 5000, 1 << 28])
         count = generator.choice([1, 2, 200, 65535])
         length = min(size, generator.choice([0, 1, 100, 1400]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wireframe.echo import (
@@ -146,6 +146,8 @@ def test_a_tag_must_be_whole_and_last(number):
     assert read_number(numbered + b"]") is None
 
 
+# Each is 4656 changes, and which of them a check sees does not depend on the number.
+@settings(max_examples=6)
 @given(numbers())
 def test_every_flip_of_up_to_two_bits_is_seen(number):
     bits = with_check(bits_of(number))
@@ -194,13 +196,13 @@ def test_no_bytes_make_reading_raise(data):
 def test_random_white_space_is_a_number_only_if_it_is_one():
     """Half of them with the right mark, some of those with the right check by chance."""
     source, found = random.Random(0), 0
-    for turn in range(20_000):
+    for turn in range(5000):
         bits = f"{source.getrandbits(96):096b}"
         run = run_of("10100101" + bits[8:] if turn % 2 else bits)
         number = read_number(MESSAGE + run)
         assert number == fields_of(run)
         found += number is not None
-    assert 10 < found < 80  # one in 256 of ten thousand
+    assert 2 < found < 30  # one in 256 of 2500
 
 
 # Notes about the clock

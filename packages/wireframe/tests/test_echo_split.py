@@ -419,8 +419,8 @@ def test_garbage_costs_work_in_proportion_to_its_length(unit, step, monkeypatch)
 @pytest.mark.parametrize("unit", UNITS)
 def test_garbage_costs_memory_in_proportion_to_the_limit(unit):
     """Fifteen times as much comes as may be kept; one more byte is kept if it is a backslash."""
-    max_size, most = 5000, 0
-    piece, splitter = (unit * 1024)[:1024], Splitter(max_size)
+    max_size, most = 2500, 0
+    piece, splitter = (unit * 512)[:512], Splitter(max_size)
     tracemalloc.start()
     try:
         for _ in range(75):

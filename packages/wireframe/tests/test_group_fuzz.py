@@ -16,7 +16,7 @@ import pytest
 from wireframe import FrameError
 from wireframe.group import Extension, decode_body, decode_frames, encode_body, encode_frames
 
-COUNT = int(os.environ.get("WIREFRAME_FUZZ_MULTIPARTS", "50000"))
+COUNT = int(os.environ.get("WIREFRAME_FUZZ_MULTIPARTS", "20000"))
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "group-ports.json").read_text(encoding="utf-8"))
 EXTENSION = Extension(7, b"0123456789abcdef", b"ABCDEFGHIJKLMNOP")
 INTERESTING = (0, 1, 2, 3, 5, 6, 7, 8, 127, 128, 254, 255)

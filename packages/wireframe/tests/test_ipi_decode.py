@@ -319,9 +319,9 @@ class CountingDecoder(ipi.Decoder):
         self.looks += 1
         return super()._parse()
 
-    def _check_length(self, *arguments):
+    def _check(self, *arguments):
         self.checks += 1
-        return super()._check_length(*arguments)
+        return super()._check(*arguments)
 
 
 def test_a_frame_in_many_pieces_is_looked_at_once_for_each_number_in_it(feed_all):

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from wireframe._decoder import NEED_DATA, NeedData, StreamDecoder
-from wireframe.datagram._channel import MAX_CHANNEL, name_of
+from wireframe.datagram._channel import MAX_CHANNEL, name_of, text_of
 from wireframe.datagram._messages import MAX_SIZE, Parts
 from wireframe.datagram._octets import octets
 
@@ -253,7 +253,8 @@ class Decoder(StreamDecoder[LogEvent]):
         data_at = HEADER_LENGTH + channel_length
         if held < data_at:
             return 0, data_at
-        if not _is_channel(bytes(data[begin + HEADER_LENGTH : begin + data_at])):
+        name = bytes(data[begin + HEADER_LENGTH : begin + data_at])
+        if text_of(name) is None or b"\0" in name:
             return 0, 0
         size = data_at + data_length
         if held < size:
@@ -269,11 +270,3 @@ class Decoder(StreamDecoder[LogEvent]):
         if SYNC.startswith(behind) or data.find(SYNC, begin + 1, end + len(SYNC) - 1) < 0:
             return size, 0
         return 0, 0
-
-
-def _is_channel(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in name

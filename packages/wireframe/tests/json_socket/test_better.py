@@ -225,27 +225,6 @@ def test_codecs_are_plugged_in_on_either_side(new_server, new_client):
     assert server.receive() == ["1.5", 2]
 
 
-@pytest.mark.fault("C1", "json-socket", "LW")
-@pytest.mark.fault("D10", "json-socket")
-def test_a_hundred_megabytes_arrive_in_linear_time(new_server, new_client, run):
-    """Sixteen times the bytes, in processor time: quadratic work would take 256 times as long."""
-    server = new_server(loads=len)
-    client = new_client(server, dumps=lambda value: value)
-
-    def seconds(size):
-        body = b" " * size
-        best = math.inf
-        for _ in range(3):
-            begin = time.process_time()
-            sending = run(client.send, body)
-            assert server.receive() == size
-            best = min(best, time.process_time() - begin)
-            sending.result()
-        return best
-
-    assert seconds(100 << 20) < 128 * max(seconds(100 << 16), 0.01)
-
-
 # Addresses.
 
 

@@ -27,7 +27,7 @@ def many_switches():
 
 def is_inside(server):
     """Whether a thread is in receive."""
-    return server._intake.gate._owner is not None
+    return server._server._intake.gate._owner is not None
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_connection_may_be_closed_while_its_long_message_waits_for_room(
     held = knock(server, encode(1) + b"0000150000" + b"1" * 149_000)
     server.receive()
     waiting = receiving(server)
-    (guest,) = [one for one in server._intake._guests if one.served]
+    (guest,) = [one for one in server._server._intake._room if one.served]
     eventually(lambda: guest.held)
     server.close()
     assert held.at_end()
@@ -132,7 +132,7 @@ def test_closing_a_server_wakes_who_waits_to_answer(new_server, knock, run, even
     knock(server, encode(1))
     server.receive()
     waiting = run(server.send, "x" * 20_000_000)
-    eventually(lambda: server._guest._users)
+    eventually(lambda: server._server._guest._users)
     server.close()
     with pytest.raises(SocketClosed):
         waiting.result()
@@ -143,7 +143,7 @@ def test_shutting_a_server_down_wakes_who_waits_to_answer(new_server, knock, run
     knock(server, encode(1))
     server.receive()
     waiting = run(server.send, "x" * 20_000_000)
-    eventually(lambda: server._guest._users)
+    eventually(lambda: server._server._guest._users)
     server.shutdown()
     with pytest.raises(SocketClosed):
         waiting.result()
@@ -173,7 +173,7 @@ def test_one_thread_may_answer_while_another_receives(new_server, new_client, re
 
 
 def test_shutdown_waits_for_a_handler_only_so_long(new_server, new_client, run, monkeypatch):
-    monkeypatch.setattr("wireframe.json_socket._socket.PATIENCE", 0.01)
+    monkeypatch.setattr("wireframe.json_socket._server.PATIENCE", 0.01)
     server = new_server()
     finish, started = threading.Event(), threading.Event()
 
@@ -334,7 +334,7 @@ def test_a_signal_handler_may_close_what_its_thread_waits_for(
 def test_an_interrupt_between_entering_and_waiting_locks_nobody_out(new_server, knock, run):
     """The same thread may go on at once, others as soon as the interrupt is dealt with."""
     server = new_server()
-    torn = server._intake.entered()
+    torn = server._server._intake.entered()
     torn.__enter__()  # the interrupt comes here: nobody calls __exit__
     knock(server, encode("same thread"))
     assert server.receive() == "same thread"
@@ -349,7 +349,7 @@ def test_an_interrupt_in_the_middle_of_watching_leaves_the_server_usable(new_ser
     """It may come when the system has been told and this side has not taken note."""
     server = new_server()
     guests = [knock(server, b"0000000001"), knock(server, b"0000000001")]
-    selector = type(server._intake._selector)
+    selector = type(server._server._intake._selector)
     register = selector.register
 
     def torn(self, *arguments):

@@ -31,14 +31,8 @@ from __future__ import annotations
 
 from wireframe._decoder import NEED_DATA
 from wireframe.aggregate._decode import Decoder
-from wireframe.aggregate._encode import (
-    encode_hello,
-    encode_init,
-    encode_result,
-    encode_result_block,
-    encode_step,
-    encode_step_block,
-)
+from wireframe.aggregate._encode import encode_result, encode_result_block, encode_step, encode_step_block
+from wireframe.aggregate._greetings import encode_hello, encode_init
 from wireframe.aggregate._messages import (
     AGGHELLO,
     AGGINIT,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import struct
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from wireframe._decoder import NEED_DATA, NeedData, StreamDecoder
-from wireframe._json_text import place_in
+from wireframe._decoder import NEED_DATA, NeedData
+from wireframe.aggregate._greetings import TEXT_AT, hello_of, init_of, object_in
 from wireframe.aggregate._messages import (
     AGGHELLO,
     AGGINIT,
@@ -26,16 +25,13 @@ from wireframe.aggregate._messages import (
     STEP_HEAD,
     STEP_RECORD,
     VECTOR,
-    VERSION,
     Event,
-    GroupInit,
-    Hello,
     Result,
     Step,
 )
-from wireframe.errors import MAX_EXCERPT, BadHeader, BadPayload, FrameTooLarge
-from wireframe.ipi import HEADER_LENGTH, encode_header
-from wireframe.ipi._primitives import first_difference
+from wireframe.errors import FrameTooLarge
+from wireframe.ipi import HEADER_LENGTH
+from wireframe.ipi._header_decoder import HeaderDecoder, frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,11 +43,8 @@ if TYPE_CHECKING:
 
 _WORD: Final = 4
 _INT_AT: Final = struct.Struct("<i").unpack_from
-_TEXT_AT: Final = HEADER_LENGTH + _WORD
 _STEP_AT: Final = STEP_HEAD.unpack_from
 _RESULT_AT: Final = RESULT_HEAD.unpack_from
-_NAMES: Final = {encode_header(name): name for name in FROM_BRIDGE | FROM_HUB}
-_INT_MIN, _INT_MAX = -(1 << 31), (1 << 31) - 1
 
 _Parsed: TypeAlias = Event | Literal[NeedData.NEED_DATA]
 
@@ -62,7 +55,7 @@ def _strided(data: bytes, first: int, stride: int, count: int) -> bytes:
     return words[first // _WORD :: stride // _WORD].tobytes()
 
 
-class Decoder(StreamDecoder[Event]):
+class Decoder(HeaderDecoder[Event]):
     r"""Incremental decoder for one direction of a connection between hub and bridge.
 
     Parameters
@@ -119,7 +112,6 @@ class Decoder(StreamDecoder[Event]):
         "_known_places",
         "_max_hello",
         "_max_init",
-        "accept",
         "max_extras",
         "max_records",
     )
@@ -134,13 +126,9 @@ class Decoder(StreamDecoder[Event]):
         max_extras: int = MAX_EXTRAS,
         column: Column = _strided,
     ) -> None:
-        super().__init__(HEADER_LENGTH)
-        unknown = accept - FROM_BRIDGE - FROM_HUB
-        if unknown:
-            raise ValueError(f"accept names no aggregate messages: {sorted(unknown)}")
+        super().__init__(accept, _FRAMES, "aggregate")
         if min(max_hello, max_init, max_records, max_extras) < 0:
             raise ValueError("limits must be at least 0")
-        self.accept = frozenset(accept)
         self.max_records = max_records
         self.max_extras = max_extras
         self._max_hello = max_hello
@@ -150,120 +138,46 @@ class Decoder(StreamDecoder[Event]):
         self._known_ids = b""
         self._known_places = (0, b"")
 
-    def _parse(self) -> _Parsed:
-        buffer = self._buffer
-        data, start = buffer.data, buffer.start
-        header = bytes(data[start : start + HEADER_LENGTH])
-        name = _NAMES.get(header)
-        if name is None or name not in self.accept:
-            raise BadHeader(
-                f"peer sent {header!r}, which is not a header it may send",
-                header,
-                at=first_difference(header, self.accept),
-            )
-        body = _BODIES.get(name)
-        if body is not None:
-            return body(self, data, start, len(data) - start)
-        buffer.skip(HEADER_LENGTH)
-        return name
+    @property
+    def accept(self) -> frozenset[bytes]:
+        """Names of the messages that may come."""
+        return self._accept
 
-    def _ask(self, size: int) -> Literal[NeedData.NEED_DATA]:
-        """Wait for the frame's first `size` bytes."""
-        self._needed = size
-        return NEED_DATA
-
-    def _done(self, size: int) -> None:
-        """Drop a frame that was read."""
-        self._needed = HEADER_LENGTH
-        self._buffer.skip(size)
-
-    def _bad(self, message: str, at: int) -> BadPayload:
-        return BadPayload(message, self._buffer.peek(MAX_EXCERPT), at=at)
-
-    def _check_count(self, count: int, at: int, what: str) -> None:
-        if count < 0:
-            raise self._bad(f"peer sent {what} {count}", at)
-        if count > self.max_records:
-            raise FrameTooLarge(what, count, self.max_records, self._buffer.peek(MAX_EXCERPT), at=at)
-
-    # -- JSON --------------------------------------------------------------
-
-    def _text(self, data: bytes | bytearray, start: int, held: int, limit: int) -> dict[str, Any] | None:
-        """Take a message of one JSON object; None if it is not all here."""
-        if held < _TEXT_AT:
-            self._ask(_TEXT_AT)
-            return None
-        length = _INT_AT(data, start + HEADER_LENGTH)[0]
-        if length < 0:
-            raise self._bad(f"peer sent text length {length}", HEADER_LENGTH)
-        if length > limit:
-            raise FrameTooLarge(
-                "text length", length, limit, self._buffer.peek(MAX_EXCERPT), at=HEADER_LENGTH
-            )
-        size = _TEXT_AT + length
-        if held < size:
-            self._ask(size)
-            return None
-        try:
-            text = str(self._buffer.copy(_TEXT_AT, size), "utf-8")
-        except UnicodeDecodeError as error:
-            raise self._bad(f"the text is not UTF-8: {error}", _TEXT_AT + error.start) from error
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            at = _TEXT_AT + place_in(text, error)
-            raise self._bad(f"the text is no JSON: {error}"[:200], at) from error
-        if not isinstance(value, dict):
-            raise self._bad(f"the text is a JSON {type(value).__name__}, not an object", _TEXT_AT)
-        return value
-
-    def _group(self, said: dict[str, Any]) -> str:
-        group_id = said.get("group_id")
-        if not isinstance(group_id, str) or not group_id.strip():
-            raise self._bad(f"group_id is {group_id!r:.80}, not a name", _TEXT_AT)
-        return group_id.strip()
+    @accept.setter
+    def accept(self, names: frozenset[bytes]) -> None:
+        self._accept = names
 
     def _hello(self, data: bytes | bytearray, start: int, held: int) -> _Parsed:
-        said = self._text(data, start, held, self._max_hello)
+        said = self._object(data, start, held, self._max_hello)
         if said is None:
             return NEED_DATA
-        version = said.get("version", VERSION)
-        if version != VERSION:
-            raise self._bad(f"version is {version!r:.80}, not {VERSION}", _TEXT_AT)
-        event = Hello(self._group(said))
-        self._done(_TEXT_AT + _INT_AT(data, start + HEADER_LENGTH)[0])
+        event = hello_of(said, self._bad)
+        self._done(self._needed)
         return event
 
     def _init(self, data: bytes | bytearray, start: int, held: int) -> _Parsed:
-        said = self._text(data, start, held, self._max_init)
+        said = self._object(data, start, held, self._max_init)
         if said is None:
             return NEED_DATA
-        ids, payloads = said.get("molecule_ids"), said.get("init_payloads")
-        if not isinstance(ids, list) or not isinstance(payloads, dict):
-            raise self._bad("molecule_ids or init_payloads are missing", _TEXT_AT)
-        self._check_count(len(ids), _TEXT_AT, "number of molecules")
-        found: dict[int, dict[str, Any]] = {}
-        for one in ids:
-            if type(one) is not int or not _INT_MIN <= one <= _INT_MAX or one in found:
-                raise self._bad(f"molecule_ids hold {one!r:.80}, which is no id or stands twice", _TEXT_AT)
-            payload = payloads.get(str(one))
-            if not isinstance(payload, dict):
-                raise self._bad(f"init_payloads has no object for molecule {one}", _TEXT_AT)
-            found[one] = payload
-        if len(payloads) != len(found):
-            raise self._bad("init_payloads names molecules that molecule_ids does not", _TEXT_AT)
-        event = GroupInit(self._group(said), found, said.get("resume") is True)
-        self._done(_TEXT_AT + _INT_AT(data, start + HEADER_LENGTH)[0])
+        event = init_of(said, self._bad)
+        self._check(len(event.payloads), self.max_records, "number of molecules", TEXT_AT)
+        self._done(self._needed)
         return event
 
-    # -- blocks --------------------------------------------------------------
+    def _object(self, data: bytes | bytearray, start: int, held: int, limit: int) -> dict[str, Any] | None:
+        """Return what a message in JSON says; None if it is not all here."""
+        size = TEXT_AT
+        if held >= size:
+            size += self._check(_INT_AT(data, start + HEADER_LENGTH)[0], limit, "text length", HEADER_LENGTH)
+        self._ask(size)
+        return None if held < size else object_in(self._buffer.copy(TEXT_AT, size), self._bad)
 
     def _step(self, data: bytes | bytearray, start: int, held: int) -> _Parsed:
         if held < STEP_HEAD.size:
             return self._ask(STEP_HEAD.size)
         _, requests, fields = _STEP_AT(data, start)
-        self._check_count(requests, HEADER_LENGTH, "number of requests")
-        self._check_count(fields, HEADER_LENGTH + _WORD, "number of fields")
+        self._check(requests, self.max_records, "number of requests", HEADER_LENGTH)
+        self._check(fields, self.max_records, "number of fields", HEADER_LENGTH + _WORD)
         if fields > requests:
             raise self._bad(f"peer sent {fields} fields for {requests} requests", HEADER_LENGTH + _WORD)
         records_at = STEP_HEAD.size + VECTOR * fields
@@ -281,7 +195,7 @@ class Decoder(StreamDecoder[Event]):
         if held < RESULT_HEAD.size:
             return self._ask(RESULT_HEAD.size)
         _, count = _RESULT_AT(data, start)
-        self._check_count(count, HEADER_LENGTH, "number of answers")
+        self._check(count, self.max_records, "number of answers", HEADER_LENGTH)
         extras_at = RESULT_HEAD.size + RESULT_RECORD.size * count
         if held < extras_at:
             return self._ask(extras_at)
@@ -309,7 +223,7 @@ class Decoder(StreamDecoder[Event]):
             sums = itertools.accumulate(numbers)
             place = next(place for place, so_far in enumerate(sums) if so_far > self.max_extras)
             at = RESULT_HEAD.size + RESULT_RECORD.size * place + RESULT_EXTRA_OFFSET
-            raise FrameTooLarge("extra length", total, self.max_extras, self._buffer.peek(MAX_EXCERPT), at=at)
+            raise FrameTooLarge("extra length", total, self.max_extras, self._excerpt(), at=at)
         return total
 
     def _check_ids(self, column: bytes, first: int, stride: int) -> None:
@@ -333,10 +247,12 @@ class Decoder(StreamDecoder[Event]):
         self._known_places = fields, column
 
 
-#: How to read what follows a header; the others have no body.
-_BODIES: Final = {
-    AGGHELLO: Decoder._hello,
-    AGGINIT: Decoder._init,
-    AGGSTEP: Decoder._step,
-    AGGRESULT: Decoder._result,
-}
+_FRAMES: Final = frames_of(
+    FROM_BRIDGE | FROM_HUB,
+    {
+        AGGHELLO: Decoder._hello,
+        AGGINIT: Decoder._init,
+        AGGSTEP: Decoder._step,
+        AGGRESULT: Decoder._result,
+    },
+)

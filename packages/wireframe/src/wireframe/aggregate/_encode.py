@@ -1,4 +1,4 @@
-"""Messages to bytes: the encoders of the aggregate frames.
+"""Steps and results to bytes.
 
 Every step and result has two encoders. The *scalar* ones take a mapping of
 molecules and find fields that are equal; the *block* ones take contiguous
@@ -8,14 +8,10 @@ Of fields that are all different both make the same bytes.
 
 from __future__ import annotations
 
-import json
-import re
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from wireframe.aggregate._messages import (
-    AGGHELLO,
-    AGGINIT,
     AGGRESULT,
     AGGSTEP,
     RESULT_HEAD,
@@ -23,92 +19,21 @@ from wireframe.aggregate._messages import (
     STEP_HEAD,
     STEP_RECORD,
     VECTOR,
-    VERSION,
 )
 from wireframe.ipi import encode_header
-from wireframe.ipi._primitives import block_of, byte_string, int32, octets
+from wireframe.ipi._primitives import block_of, byte_string, exact_block, int32, octets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from typing_extensions import Buffer
 
-_HELLO_HEAD: Final = encode_header(AGGHELLO)
-_INIT_HEAD: Final = encode_header(AGGINIT)
 _STEP_NAME: Final = encode_header(AGGSTEP)
 _RESULT_NAME: Final = encode_header(AGGRESULT)
 
 _WORD: Final = 4
 _RESULT_WORDS: Final = RESULT_RECORD.size // _WORD
 _VECTOR_WORDS: Final = VECTOR // _WORD
-
-#: Compact, keys sorted, UTF-8 as it is: the form that MaxwellLink 0.5.0 writes.
-_JSON: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-#: Halves of characters, which UTF-8 cannot carry and JSON can, in escapes.
-_LONE: Final = re.compile("[\ud800-\udfff]")
-_JSON_ASCII: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-
-
-def encode_hello(group_id: str) -> bytes:
-    r"""Return an ``AGGHELLO``.
-
-    Parameters
-    ----------
-    group_id : str
-        Which group the bridge stands for.
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    ValueError
-        The name is empty or has blanks around it.
-
-    Examples
-    --------
-    >>> encode_hello("node-0")
-    b'AGGHELLO    !\x00\x00\x00{"group_id":"node-0","version":1}'
-    """
-    return _HELLO_HEAD + _text({"group_id": _checked_group(group_id), "version": VERSION}, "hello")
-
-
-def encode_init(group_id: str, payloads: Mapping[int, Mapping[str, Any]], *, resume: bool = False) -> bytes:
-    """Return an ``AGGINIT``.
-
-    Parameters
-    ----------
-    group_id : str
-        The group of the bridge it goes to.
-    payloads : mapping of int to mapping
-        INIT parameters of each molecule, for JSON; they are sent as they are.
-    resume : bool
-        See `GroupInit`. Said only if it is True.
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    TypeError
-        A payload holds something that JSON cannot carry.
-    ValueError
-        An id is not a signed 32-bit number, or a payload refers to itself.
-    """
-    ids = list(payloads)
-    for molecule_id in ids:
-        int32(molecule_id, "molecule id")
-    said: dict[str, Any] = {
-        "group_id": _checked_group(group_id),
-        "init_payloads": {str(molecule_id): dict(payload) for molecule_id, payload in payloads.items()},
-        "molecule_ids": ids,
-    }
-    if resume:
-        said["resume"] = True
-    return _INIT_HEAD + _text(said, "INIT parameters")
 
 
 def encode_step(requests: Mapping[int, Buffer | Iterable[float]]) -> bytes:
@@ -143,7 +68,7 @@ def encode_step(requests: Mapping[int, Buffer | Iterable[float]]) -> bytes:
     places: dict[bytes, int] = {}
     numbers: list[int] = []
     for molecule_id, field in requests.items():
-        numbers += molecule_id, places.setdefault(_vector(field, "field"), len(places))
+        numbers += molecule_id, places.setdefault(exact_block(field, "field", VECTOR), len(places))
     head = STEP_HEAD.pack(_STEP_NAME, len(requests), len(places))
     return b"".join((head, *places, _pack_ints(numbers, "molecule id")))
 
@@ -174,11 +99,7 @@ def encode_step_block(ids: Buffer | Iterable[int], fields: Buffer | Iterable[flo
     TypeError
         A wrong kind of number.
     """
-    column = _ids(ids)
-    block = block_of(fields, "fields", VECTOR)
-    count = len(column) // _WORD
-    if len(block) != VECTOR * count:
-        raise ValueError(f"{count} molecules need {VECTOR * count} bytes of fields, not {len(block)}")
+    column, block, count = _molecules(ids, fields, "fields")
     records = bytearray(STEP_RECORD.size * count)
     words = memoryview(records).cast("i")
     words[0::2] = memoryview(column).cast("i")
@@ -216,7 +137,7 @@ def encode_result(answers: Mapping[int, tuple[Buffer | Iterable[float], Buffer]]
     extras = []
     for molecule_id, (amplitude, extra) in answers.items():
         length, data = byte_string(extra, "extra")
-        parts += int32(molecule_id, "molecule id"), _vector(amplitude, "amplitude"), length
+        parts += int32(molecule_id, "molecule id"), exact_block(amplitude, "amplitude", VECTOR), length
         extras.append(data)
     return b"".join(parts + extras)
 
@@ -247,11 +168,7 @@ def encode_result_block(
     TypeError
         A wrong kind of number.
     """
-    column = _ids(ids)
-    block = block_of(amplitudes, "amplitudes", VECTOR)
-    count = len(column) // _WORD
-    if len(block) != VECTOR * count:
-        raise ValueError(f"{count} molecules need {VECTOR * count} bytes of amplitudes, not {len(block)}")
+    column, block, count = _molecules(ids, amplitudes, "amplitudes")
     if extras and len(extras) != count:
         raise ValueError(f"{count} molecules need {count} extras or none, not {len(extras)}")
     records = bytearray(RESULT_RECORD.size * count)
@@ -267,28 +184,16 @@ def encode_result_block(
     return parts
 
 
-def _checked_group(group_id: str) -> str:
-    if not group_id or group_id != group_id.strip():
-        raise ValueError(f"{group_id!r} is no name of a group: it is empty or has blanks around it")
-    return group_id
-
-
-def _text(value: dict[str, Any], what: str) -> bytes:
-    """Return length and JSON text."""
-    try:
-        text = _JSON.encode(value)
-    except RecursionError as error:
-        raise ValueError(f"{what} are nested too deeply for JSON") from error
-    if not text.isascii() and _LONE.search(text):
-        text = _JSON_ASCII.encode(value)
-    return b"".join(byte_string(text.encode(), what))
-
-
-def _vector(values: Buffer | Iterable[float], what: str) -> bytes:
-    block = block_of(values, what, VECTOR)
-    if len(block) != VECTOR:
-        raise ValueError(f"{what} must be 3 reals, got {len(block)} bytes")
-    return block
+def _molecules(
+    ids: Buffer | Iterable[int], vectors: Buffer | Iterable[float], what: str
+) -> tuple[bytes, bytes, int]:
+    """Return ids and vectors as blocks, and how many molecules these are."""
+    column = _ids(ids)
+    block = block_of(vectors, what, VECTOR)
+    count = len(column) // _WORD
+    if len(block) != VECTOR * count:
+        raise ValueError(f"{count} molecules need {VECTOR * count} bytes of {what}, not {len(block)}")
+    return column, block, count
 
 
 def _pack_ints(values: Iterable[int], what: str) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from wireframe._decoder import NEED_DATA, NeedData, StreamDecoder
-from wireframe.errors import MAX_EXCERPT, BadHeader, BadPayload, FrameTooLarge
-from wireframe.ipi._encode import encode_header
+from wireframe._decoder import NeedData
+from wireframe.errors import FrameTooLarge
+from wireframe.ipi._header_decoder import HeaderDecoder, frames_of
 from wireframe.ipi._messages import (
     FORCEREADY,
     FROM_DRIVER,
@@ -29,7 +29,6 @@ from wireframe.ipi._messages import (
     PosData,
     PosDataBatch,
 )
-from wireframe.ipi._primitives import first_difference
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -40,13 +39,10 @@ _REAL_AND_INT_AT = struct.Struct("<di").unpack_from
 
 _REPLY_AT = REPLY.unpack_from
 
-_NAMES: Final = {encode_header(name): name for name in FROM_SERVER | FROM_DRIVER}
-
-
 _Parsed: TypeAlias = Event | Literal[NeedData.NEED_DATA]
 
 
-class Decoder(StreamDecoder[Event]):
+class Decoder(HeaderDecoder[Event]):
     """Incremental decoder for one direction of an i-PI connection.
 
     Parameters
@@ -83,7 +79,7 @@ class Decoder(StreamDecoder[Event]):
 
     Examples
     --------
-    >>> from wireframe.ipi import READY, encode_forceready
+    >>> from wireframe.ipi import READY, encode_forceready, encode_header
     >>> decoder = Decoder(accept=FROM_DRIVER, nat=1)
     >>> decoder.feed(encode_header(READY) + encode_forceready((0, 0, 1))[:50])
     >>> decoder.next_event()
@@ -93,7 +89,6 @@ class Decoder(StreamDecoder[Event]):
     """
 
     __slots__ = (
-        "_accept",
         "_batch_size",
         "_max_extra",
         "_max_nat",
@@ -113,15 +108,11 @@ class Decoder(StreamDecoder[Event]):
         max_extra: int = MAX_STRING,
         batch_size: int | None = None,
     ) -> None:
-        super().__init__(HEADER_LENGTH)
-        unknown = accept - FROM_SERVER - FROM_DRIVER
-        if unknown:
-            raise ValueError(f"accept names no i-PI messages: {sorted(unknown, key=repr)}")
+        super().__init__(accept, _FRAMES, "i-PI")
         if min(max_nat, max_text, max_extra) < 0:
             raise ValueError("limits must be at least 0")
         if nat is not None and not 0 <= nat <= max_nat:
             raise ValueError(f"nat must be from 0 to max_nat {max_nat}, not {nat}")
-        self._accept = frozenset(accept)
         self._nat = nat
         self._one_atom = nat in {1, None} and max_nat > 0
         self._max_nat = max_nat
@@ -150,62 +141,20 @@ class Decoder(StreamDecoder[Event]):
             raise ValueError("the batch size cannot change inside a message")
         self._batch_size = systems
 
-    # The methods below read one frame that begins at data[start] and of which
-    # `held` bytes are here. They look at it again from its first byte each
-    # time more has come, and take it when it is whole.
-
-    def _parse(self) -> _Parsed:
-        buffer = self._buffer
-        data, start = buffer.data, buffer.start
-        header = bytes(data[start : start + HEADER_LENGTH])
-        name = _NAMES.get(header)
-        if name is None or name not in self._accept:
-            raise BadHeader(
-                f"peer sent {header!r}, which is not a header it may send",
-                header,
-                at=first_difference(header, self._accept),
-            )
-        body = _BODIES.get(name)
-        if body is not None:
-            return body(self, data, start, len(data) - start)
-        buffer.skip(HEADER_LENGTH)
-        return name
-
-    def _ask(self, size: int) -> Literal[NeedData.NEED_DATA]:
-        """Wait for the frame's first `size` bytes."""
-        self._needed = size
-        return NEED_DATA
-
-    def _done(self, size: int) -> None:
-        """Drop a frame that was read."""
-        self._needed = HEADER_LENGTH
-        self._buffer.skip(size)
-
     def _check_nat(self, nat: int, at: int, systems: int = 1) -> int:
         """Check an atom count that stands `at` bytes from the first of the frame."""
         if nat < 0 or (self._nat is not None and nat != self._nat):
             wanted = "at least 0" if self._nat is None else str(self._nat)
-            raise BadPayload(f"peer sent atom count {nat}, expected {wanted}", self._excerpt(), at=at)
+            raise self._bad(f"peer sent atom count {nat}, expected {wanted}", at)
         if nat * systems > self._max_nat:
             raise FrameTooLarge("atom count", nat * systems, self._max_nat, self._excerpt(), at=at)
         return nat
-
-    def _check_length(self, length: int, at: int, what: str, limit: int, before: int = 0) -> int:
-        """Check a byte string length that stands at `at`; `before` counts against the same limit."""
-        if length < 0:
-            raise BadPayload(f"peer sent {what} length {length}", self._excerpt(), at=at)
-        if before + length > limit:
-            raise FrameTooLarge(f"{what} length", before + length, limit, self._excerpt(), at=at)
-        return length
-
-    def _excerpt(self) -> bytes:
-        return self._buffer.peek(MAX_EXCERPT)
 
     def _init(self, data: bytes | bytearray, start: int, held: int) -> _Parsed:
         if held < 20:
             return self._ask(20)
         bead, length = _TWO_INTS_AT(data, start + 12)
-        size = 20 + self._check_length(length, 16, "INIT text", self._max_text)
+        size = 20 + self._check(length, self._max_text, "INIT text length", 16)
         if held < size:
             return self._ask(size)
         event = Init(bead, self._buffer.copy(20, size))
@@ -245,7 +194,7 @@ class Decoder(StreamDecoder[Event]):
         if held < extra_at:
             return self._ask(extra_at)
         length = _INT_AT(data, start + extra_at - 4)[0]
-        size = extra_at + self._check_length(length, extra_at - 4, "extra", self._max_extra)
+        size = extra_at + self._check(length, self._max_extra, "extra length", extra_at - 4)
         if held < size:
             return self._ask(size)
         copy = self._buffer.copy
@@ -284,8 +233,8 @@ class Decoder(StreamDecoder[Event]):
             if held < wanted:
                 break
             before = end - extras_at - 4 * len(spans)
-            length = self._check_length(_INT_AT(data, start + end)[0], end, "extra", self._max_extra, before)
-            end = wanted + length
+            length = _INT_AT(data, start + end)[0]
+            end = wanted + self._check(length, self._max_extra, "extra length", end, before)
             spans.append((wanted, end))
             wanted = end
         if held < wanted:
@@ -303,5 +252,7 @@ class Decoder(StreamDecoder[Event]):
         return event
 
 
-#: How to read what follows a header; the others have no body.
-_BODIES: Final = {INIT: Decoder._init, POSDATA: Decoder._posdata, FORCEREADY: Decoder._forceready}
+_FRAMES: Final = frames_of(
+    FROM_SERVER | FROM_DRIVER,
+    {INIT: Decoder._init, POSDATA: Decoder._posdata, FORCEREADY: Decoder._forceready},
+)

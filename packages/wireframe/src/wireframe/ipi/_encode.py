@@ -17,12 +17,13 @@ from wireframe.ipi._messages import (
     HEADER_LENGTH,
     IDENTITY,
     INIT,
+    MATRIX,
     POSDATA,
     REAL,
     VECTOR,
     ZEROS,
 )
-from wireframe.ipi._primitives import block_of, byte_string, int32, matrix_of, octets, pack_reals
+from wireframe.ipi._primitives import block_of, byte_string, exact_block, int32, octets, pack_reals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,8 +126,8 @@ def encode_posdata(
     return b"".join(
         (
             _POSDATA_HEAD,
-            matrix_of(cell, "cell"),
-            matrix_of(inverse_cell, "inverse cell"),
+            exact_block(cell, "cell", MATRIX),
+            exact_block(inverse_cell, "inverse cell", MATRIX),
             int32(len(block) // VECTOR, "atom count"),
             block,
         )
@@ -198,7 +199,7 @@ def encode_forceready(
             pack_reals((energy,), "energy"),
             int32(len(block) // VECTOR, "atom count"),
             block,
-            matrix_of(virial, "virial"),
+            exact_block(virial, "virial", MATRIX),
             *byte_string(extra, "extra"),
         )
     )
@@ -229,7 +230,7 @@ def encode_posdata_batch(
         A block holds something else than 64-bit real numbers.
     """
     blocks = [block_of(one, "positions", VECTOR) for one in positions]
-    pairs = [matrix_of(a, "cell") + matrix_of(b, "inverse cell") for a, b in cells]
+    pairs = [exact_block(a, "cell", MATRIX) + exact_block(b, "inverse cell", MATRIX) for a, b in cells]
     nat = _common_nat(blocks, len(pairs))
     return b"".join((_POSDATA_HEAD, int32(nat, "atom count"), *pairs, *blocks))
 
@@ -265,7 +266,7 @@ def encode_forceready_batch(
         A block holds something else than 64-bit real numbers.
     """
     blocks = [block_of(one, "forces", VECTOR) for one in forces]
-    matrices = [matrix_of(one, "virial") for one in virials]
+    matrices = [exact_block(one, "virial", MATRIX) for one in virials]
     energy_block = block_of(energies, "energies", REAL)
     strings = [byte_string(one, "extra") for one in extras]
     nat = _common_nat(blocks, len(energy_block) // REAL, len(matrices), len(strings))

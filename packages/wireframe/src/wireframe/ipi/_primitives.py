@@ -17,7 +17,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Final
 
-from wireframe.ipi._messages import HEADER_LENGTH, MATRIX, REAL
+from wireframe.ipi._messages import REAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,21 +85,9 @@ def block_of(values: Buffer | Iterable[float], what: str, multiple: int) -> byte
     return block
 
 
-def matrix_of(values: Buffer | Iterable[float], what: str) -> bytes:
-    """Return a block of exactly nine reals."""
-    block = block_of(values, what, MATRIX)
-    if len(block) != MATRIX:
-        raise ValueError(f"{what} must be 9 reals, got {len(block)} bytes")
+def exact_block(values: Buffer | Iterable[float], what: str, size: int) -> bytes:
+    """Return a block of exactly so many bytes."""
+    block = block_of(values, what, size)
+    if len(block) != size:
+        raise ValueError(f"{what} must be {size // REAL} reals, got {len(block)} bytes")
     return block
-
-
-def first_difference(header: bytes, names: Iterable[bytes]) -> int:
-    """Return how many first bytes of a bad header agree with one of the good ones."""
-    most = 0
-    for name in names:
-        good = name.ljust(HEADER_LENGTH)
-        same = next(
-            (at for at, (one, other) in enumerate(zip(header, good, strict=False)) if one != other), 0
-        )
-        most = max(most, same)
-    return most

@@ -1,4 +1,4 @@
-"""The server's side: many connections, one message at a time.
+"""What a server reads and writes: many connections, one message at a time.
 
 Wanted: one slow, silent, broken or hostile peer costs itself only; messages
 are taken in the order of the connections, as far as they are complete; memory
@@ -25,6 +25,7 @@ from wireframe.json_socket._budget import Budget
 from wireframe.json_socket._errors import BrokenConnection
 from wireframe.json_socket._gate import Gate
 from wireframe.json_socket._guest import Guest
+from wireframe.json_socket._room import Room
 from wireframe.lenjson import HEADER_LENGTH
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from wireframe.json_socket._door import Door
     from wireframe.json_socket._drops import Drops
     from wireframe.lenjson import Decoder
-
-#: Seconds a connection may say nothing before it has to give way to a new one
-#: when there are too many: well-behaved clients speak long before.
-GRACE: Final = 1.0
 
 #: Seconds. More than some systems can wait for at once is cut; waking is harmless.
 LONGEST_WAIT: Final = 3600.0
@@ -67,10 +64,7 @@ class Intake:
         self._decoder = decoder
         self._drops = drops
         self._budget = Budget(max_size + HEADER_LENGTH)
-        self._header_timeout = header_timeout
-        self._frame_timeout = frame_timeout
-        self._max_connections = max_connections
-        self._guests: dict[Guest, None] = {}  # in the order in which they are served
+        self._room = Room(max_connections, header_timeout=header_timeout, frame_timeout=frame_timeout)
         self._current: Guest | None = None
         self._failures: list[Exception] = []
         self._left_at = time.monotonic()
@@ -101,10 +95,10 @@ class Intake:
         self._selector.close()
         self._door.listener.close()
         self.gate.close()
-        for guest in self._guests:
+        for guest in [*self._room]:
             guest.interest = 0
             guest.close()
-        self._guests.clear()
+            self._room.leave(guest)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -131,7 +125,7 @@ class Intake:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.gate.bell, _READ)
         self._door.watched = False
-        for guest in self._guests:
+        for guest in self._room:
             guest.interest = 0
 
     def _check(self) -> None:
@@ -165,7 +159,7 @@ class Intake:
         """
         self._catch_up()
         previous = self._current
-        if previous is not None and previous in self._guests and previous.message is NEED_DATA:
+        if previous is not None and previous in self._room and previous.message is NEED_DATA:
             self._return(previous)
         try:
             guest = self._next(deadline, strict=strict)
@@ -176,8 +170,8 @@ class Intake:
         message, guest.message = guest.message, NEED_DATA
         guest.served += 1
         # Its next message queues up behind those of the others.
-        del self._guests[guest]
-        self._guests[guest] = None
+        self._room.leave(guest)
+        self._room.enter(guest)
         self._budget.give_back(guest)
         self._current = guest
         return guest, message
@@ -189,19 +183,17 @@ class Intake:
             if strict and self._failures:
                 raise self._failures.pop(0)
             self._failures.clear()
-            for guest in self._guests:
-                if guest.message is not NEED_DATA and not guest.outgoing:
-                    return guest
+            guest = self._room.ready()
+            if guest is not None:
+                return guest
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"no message in time, {len(self._guests)} connections are open")
+                raise TimeoutError(f"no message in time, {len(self._room)} connections are open")
             wait = self._wait(deadline)
 
     def _catch_up(self) -> None:
         """Shift all clocks by the time spent elsewhere: no peer could have been heard."""
         now = time.monotonic()
-        for guest in self._guests:
-            guest.since += now - self._left_at
-            guest.held_since += now - self._left_at
+        self._room.shift(now - self._left_at)
         self._left_at = now
 
     def _return(self, guest: Guest) -> None:
@@ -232,7 +224,7 @@ class Intake:
         """Send what was posted; who does not read loses its connection in time."""
         self._catch_up()
         wait = 0.0
-        while any(guest.outgoing for guest in self._guests):
+        while any(guest.outgoing for guest in self._room):
             self._round(wait)
             wait = self._wait(math.inf)
 
@@ -240,37 +232,32 @@ class Intake:
 
     def _round(self, wait: float) -> None:
         self._check()
-        self._door.watch(self._selector, room=self._has_room())
-        for guest in self._guests:
+        self._door.watch(self._selector, room=self._room.has_place(time.monotonic()))
+        for guest in self._room:
             self._watch(guest)
         for key, events in self._selector.select(min(wait, LONGEST_WAIT)):
             if key.fileobj is self._door.listener:
                 self._accept()
             elif key.fileobj is self.gate.bell:
                 self.gate.answer()
-            elif key.data in self._guests:  # not dropped earlier in this round
+            elif key.data in self._room:  # not dropped earlier in this round
                 if events & _WRITE:
                     self._write(key.data)
                 elif not key.data.held:  # by another's read in this round
                     self._read(key.data)
         self._check()
-        now = time.monotonic()
-        for guest in [*self._guests]:
+        for guest in self._room.leaving(time.monotonic()):
             if guest.closed:
                 self._discard(guest)
-            elif guest.due(self._header_timeout, self._frame_timeout) <= now:
+            else:
                 self._drop(guest, TimeoutError(guest.lateness()))
 
     def _wait(self, deadline: float) -> float:
         """Seconds until something is due."""
         now = time.monotonic()
-        due = (one.due(self._header_timeout, self._frame_timeout) for one in self._guests)
-        deadline = min(deadline, *due, math.inf)
+        deadline = min(deadline, self._room.next_due(now))
         if self._door.closed_until > now:
             deadline = min(deadline, self._door.closed_until)
-        if not self._has_room():  # then somebody may be outside, until somebody has been silent for long
-            grace = (one.since + GRACE for one in self._guests if one.idle)
-            deadline = min(deadline, *grace, math.inf)
         return max(0.0, deadline - now)
 
     def _watch(self, guest: Guest) -> None:
@@ -285,38 +272,24 @@ class Intake:
             self._selector.register(guest.socket, interest, guest)
         guest.interest = interest
 
-    def _has_room(self) -> bool:
-        return len(self._guests) < self._max_connections or self._dispensable() is not None
-
-    def _dispensable(self) -> Guest | None:
-        """Who goes first when there are too many: strangers that say nothing, then the idle.
-
-        Nobody before `GRACE` is over; until then the new ones wait in the
-        system's queue.
-        """
-        now = time.monotonic()
-        idle = [guest for guest in self._guests if guest.idle and guest.since + GRACE <= now]
-        silent = (guest for guest in idle if not guest.served)
-        return next(silent, idle[0] if idle else None)
-
     def _accept(self) -> None:
-        for _ in range(self._max_connections):
-            full = len(self._guests) >= self._max_connections
-            victim = self._dispensable() if full else None
+        for _ in range(self._room.places):
+            full = self._room.is_full
+            victim = self._room.dispensable(time.monotonic()) if full else None
             accepted = None if full and victim is None else self._door.accept()
             if accepted is None:
                 return
             if victim is not None:
                 self._give_way(victim)
             guest = Guest(accepted[0], self._decoder(), accepted[1], time.monotonic())
-            self._guests[guest] = None
+            self._room.enter(guest)
             self._read(guest)  # what came with a connection keeps the order of connections
 
     def _give_way(self, guest: Guest) -> None:
         if guest.served:  # no fault of its own
             self._discard(guest)
         else:
-            text = f"{guest.peer} was silent and gave way, the limit is {self._max_connections} connections"
+            text = f"{guest.peer} was silent and gave way, the limit is {self._room.places} connections"
             self._drop(guest, BrokenConnection(text, guest.peer))
 
     def _read(self, guest: Guest) -> None:
@@ -375,6 +348,6 @@ class Intake:
         if guest.interest:
             self._selector.unregister(guest.socket)
             guest.interest = 0
-        self._guests.pop(guest, None)
+        self._room.leave(guest)
         self._budget.give_back(guest)
         guest.close()

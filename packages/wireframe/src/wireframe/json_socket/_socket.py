@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import ipaddress
 import math
-import os
 import time
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Final
 
 from wireframe.json_socket._address import listen, peer_name
-from wireframe.json_socket._answer import answer, command_of
 from wireframe.json_socket._client import Client
 from wireframe.json_socket._door import Door
 from wireframe.json_socket._drops import DroppedPeer, Drops, logger
-from wireframe.json_socket._errors import BrokenConnection, SocketClosed
 from wireframe.json_socket._intake import Intake
+from wireframe.json_socket._server import Server
 from wireframe.lenjson import MAX_SIZE, Decoder, encode
 
 if TYPE_CHECKING:
@@ -26,12 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from wireframe.json_socket._guest import Guest
-
 #: The port of the original.
 DEFAULT_PORT: Final = 61981
-#: Seconds `shutdown` waits for another thread to close what it holds.
-PATIENCE: Final = 1.0
 
 
 class Socket:
@@ -136,13 +129,9 @@ class Socket:
         self.port = port
         self._timeout = timeout
         self._frame_timeout = _seconds(frame_timeout)
-        self._persistent = persistent
-        self._strict = strict
         self._dumps = dumps
         self._drops = Drops()
-        self._pid = os.getpid()
-        self._intake: Intake | None = None
-        self._guest: Guest | None = None
+        self._server: Server | None = None
         _seconds(timeout)
         limits = {"header_timeout": _seconds(header_timeout), "frame_timeout": self._frame_timeout}
         decoder = functools.partial(Decoder, max_size, loads=loads)
@@ -155,9 +144,10 @@ class Socket:
             self._bound: tuple[str, int] = self.server.getsockname()[:2]
             self.port = self._bound[1]
             door = Door(self.server, self._drops, networks)
-            self._intake = Intake(
+            intake = Intake(
                 door, decoder, self._drops, max_size=max_size, max_connections=max_connections, **limits
             )
+            self._server = Server(intake, self._drops, persistent=persistent, strict=strict)
             logger.info("listening on %s", peer_name(self._bound))
         elif role != "client":
             raise ValueError(f"role must be 'client' or 'server', not {role!r}")
@@ -167,9 +157,7 @@ class Socket:
     @property
     def connection(self) -> socket.socket | None:
         """Client: the last connection opened. Server: the one of the last message."""
-        if self._intake is None:
-            return self._client.last
-        return None if self._guest is None else self._guest.socket
+        return self._client.last if self._server is None else self._server.last
 
     def send(self, value: Any) -> None:
         """Send one message.
@@ -198,17 +186,10 @@ class Socket:
             A client cannot connect.
         """
         frame = encode(value, dumps=self._dumps)
-        if self._intake is None:
+        if self._server is None:
             self._client.send(self.ip_address, self.port, frame)
-            return
-        intake, guest = self._checked(self._intake), self._guest
-        if guest is None:
-            raise BrokenConnection("nobody to answer, no message was received yet")
-        try:
-            guest.send(frame, time.monotonic() + self._frame_timeout)
-        except BaseException:
-            intake.release(guest)
-            raise
+        else:
+            self._server.send(frame, time.monotonic() + self._frame_timeout)
 
     def receive(self, *, timeout: float | EllipsisType | None = ...) -> Any:
         """Return the next message.
@@ -242,12 +223,7 @@ class Socket:
             Another thread is receiving from this server.
         """
         deadline = self._deadline(timeout)
-        if self._intake is None:
-            return self._client.receive(deadline)
-        intake = self._checked(self._intake)
-        with intake.entered():
-            self._guest, message = intake.take(deadline, keep=self._persistent, strict=self._strict)
-        return message
+        return (self._client if self._server is None else self._server).receive(deadline)
 
     def tcpcmd(self, value: Any, *, timeout: float | EllipsisType | None = ...) -> Any:
         """Send a command, return its reply and close the connection.
@@ -266,25 +242,21 @@ class Socket:
         -------
         JSON value or None
         """
-        if self._intake is not None:
+        if self._server is not None:
             return None
         frame = encode(value, dumps=self._dumps)
         return self._client.command(self.ip_address, self.port, frame, self._deadline(timeout))
 
     def close(self) -> None:
         """Close the connection; a server goes on listening. Calling it again is fine."""
-        if self._intake is None:
-            self._client.close()
-        elif self._guest is not None:
-            self._intake.release(self._guest)
-            self._guest = None
+        (self._client if self._server is None else self._server).close()
 
     # What is new.
 
     @property
     def address(self) -> tuple[str, int]:
         """Where a server listens, or a client connects to."""
-        return (self.ip_address, self.port) if self._intake is None else self._bound
+        return (self.ip_address, self.port) if self._server is None else self._bound
 
     @property
     def dropped(self) -> int:
@@ -320,18 +292,9 @@ class Socket:
         RuntimeError
             Another thread is receiving, or this is a client.
         """
-        if self._intake is None:
+        if self._server is None:
             raise RuntimeError("only a server can serve")
-        words = {stop} if isinstance(stop, str) else set(stop)
-        known = {**dict.fromkeys(words, _ok), **handlers}
-        intake = self._checked(self._intake)
-        with intake.entered(), contextlib.suppress(SocketClosed):
-            name = None
-            while name not in words:
-                self._guest, message = intake.take(math.inf, keep=True, strict=False)
-                intake.post(self._guest, answer(message, known, self._dumps, self._drops.note))
-                name = command_of(message)
-            intake.flush()
+        self._server.serve(handlers, {stop} if isinstance(stop, str) else set(stop), self._dumps)
 
     def shutdown(self) -> None:
         """Close everything, the listening socket too, and wake every waiter.
@@ -340,12 +303,7 @@ class Socket:
         If another thread is in `receive`, its closing is waited for, one second
         at most; a handler of `serve` that is running is allowed to finish.
         """
-        if self._intake is None:
-            self._client.shutdown()
-        elif self._pid == os.getpid():
-            self._intake.stop(PATIENCE)
-        else:
-            self._intake.close()
+        (self._client if self._server is None else self._server).shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -368,11 +326,6 @@ class Socket:
         seconds = self._timeout if isinstance(timeout, EllipsisType) else timeout
         return time.monotonic() + _seconds(seconds)
 
-    def _checked(self, intake: Intake) -> Intake:
-        if self._pid != os.getpid():
-            raise SocketClosed(f"this server belongs to process {self._pid}")
-        return intake
-
 
 def _seconds(limit: float | None) -> float:
     """Return a time limit as a number, infinite for None."""
@@ -381,7 +334,3 @@ def _seconds(limit: float | None) -> float:
     if not limit >= 0:
         raise ValueError(f"a time limit cannot be {limit!r} seconds")
     return float(limit)
-
-
-def _ok() -> str:
-    return "OK"
