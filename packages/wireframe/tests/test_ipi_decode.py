@@ -81,7 +81,7 @@ def test_a_refused_count_is_known_with_its_last_byte_and_not_before(before, opti
 @pytest.mark.parametrize(
     ("message", "name", "limit"),
     [
-        (ipi.encode_init(0, b"12345"), "max_text", 5),
+        (ipi.encode_init(0, b"12345"), "max_init", 5),
         (ipi.encode_posdata(FIELD * 5), "max_nat", 5),
         (ipi.encode_forceready(FIELD * 5), "max_nat", 5),
         (ipi.encode_forceready(FIELD), "max_nat", 1),
@@ -97,7 +97,7 @@ def test_the_limit_itself_is_allowed_and_one_more_is_not(message, name, limit, f
 
 def test_limits_of_zero_leave_the_empty_messages(feed_all):
     stream = ipi.encode_init(0) + ipi.encode_posdata(()) + ipi.encode_forceready(())
-    assert len(feed_all(ipi.Decoder(max_nat=0, max_text=0, max_extra=0), [stream])) == 3
+    assert len(feed_all(ipi.Decoder(max_nat=0, max_init=0, max_extra=0), [stream])) == 3
 
 
 def batch_reply(nat, *extras):
@@ -177,7 +177,7 @@ def test_what_came_before_an_illegal_frame_is_delivered(feed_all):
         ({"accept": {b"STATUS      "}}, "accept names no i-PI messages"),
         ({"accept": {"STATUS"}}, "accept names no i-PI messages"),
         ({"max_nat": -1}, "limits must be at least 0"),
-        ({"max_text": -1}, "limits must be at least 0"),
+        ({"max_init": -1}, "limits must be at least 0"),
         ({"max_extra": -1}, "limits must be at least 0"),
         ({"nat": -1}, "nat must be from 0 to max_nat 1048576, not -1"),
         ({"nat": 3, "max_nat": 2}, "nat must be from 0 to max_nat 2, not 3"),

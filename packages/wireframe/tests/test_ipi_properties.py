@@ -184,7 +184,7 @@ OPTIONS = st.fixed_dictionaries(
         "accept": st.sampled_from([ipi.FROM_DRIVER, ipi.FROM_SERVER]),
         "nat": st.integers(0, 2),
         "max_nat": st.integers(2, 6),
-        "max_text": st.integers(0, 40),
+        "max_init": st.integers(0, 40),
         "max_extra": st.integers(0, 40),
         "batch_size": st.integers(1, 3),
     },

@@ -1,4 +1,4 @@
-"""The command ``python -m wireframe decode FORMAT FILE``; only here are files opened and lines printed."""
+"""The command ``wireframe decode FORMAT FILE``; only here are files opened and lines printed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m wireframe", description="Look at recorded frames.")
+    parser = argparse.ArgumentParser(prog="wireframe", description="Look at recorded frames.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     formats = "\n".join(f"  {name:<10} {form.summary}" for name, form in FORMATS.items())

@@ -54,7 +54,7 @@ class Decoder(HeaderDecoder[Event]):
         The only legal atom count. By default any up to `max_nat`.
     max_nat : int
         Largest atom count; of a batch, largest sum.
-    max_text : int
+    max_init : int
         Largest ``INIT`` text, bytes.
     max_extra : int
         Largest extra, bytes; of a batch, largest sum.
@@ -91,8 +91,8 @@ class Decoder(HeaderDecoder[Event]):
     __slots__ = (
         "_batch_size",
         "_max_extra",
+        "_max_init",
         "_max_nat",
-        "_max_text",
         "_nat",
         "_one_atom",
         "_spans",
@@ -104,19 +104,19 @@ class Decoder(HeaderDecoder[Event]):
         accept: AbstractSet[bytes] = FROM_SERVER | FROM_DRIVER,
         nat: int | None = None,
         max_nat: int = MAX_NAT,
-        max_text: int = MAX_STRING,
+        max_init: int = MAX_STRING,
         max_extra: int = MAX_STRING,
         batch_size: int | None = None,
     ) -> None:
         super().__init__(accept, _FRAMES, "i-PI")
-        if min(max_nat, max_text, max_extra) < 0:
+        if min(max_nat, max_init, max_extra) < 0:
             raise ValueError("limits must be at least 0")
         if nat is not None and not 0 <= nat <= max_nat:
             raise ValueError(f"nat must be from 0 to max_nat {max_nat}, not {nat}")
         self._nat = nat
         self._one_atom = nat in {1, None} and max_nat > 0
         self._max_nat = max_nat
-        self._max_text = max_text
+        self._max_init = max_init
         self._max_extra = max_extra
         self._spans: list[tuple[int, int]] = []
         self._batch_size: int | None = None
@@ -154,7 +154,7 @@ class Decoder(HeaderDecoder[Event]):
         if held < 20:
             return self._ask(20)
         bead, length = _TWO_INTS_AT(data, start + 12)
-        size = 20 + self._check(length, self._max_text, "INIT text length", 16)
+        size = 20 + self._check(length, self._max_init, "INIT text length", 16)
         if held < size:
             return self._ask(size)
         event = Init(bead, self._buffer.copy(20, size))

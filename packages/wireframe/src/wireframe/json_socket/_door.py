@@ -73,7 +73,7 @@ class Door:
             try:
                 sock.setblocking(False)
                 if self._allow is not None and not is_allowed(peer, self._allow):
-                    raise PermissionError(f"{peer} is not in a network that is allowed")
+                    raise PermissionError(f"{peer} is not in the allow list")
             except OSError as error:
                 sock.close()
                 self._drops.add(peer, error)
