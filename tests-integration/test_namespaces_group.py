@@ -10,14 +10,13 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from group_book import Book
 from group_laboratory import (
-    GLANCE_S,
     GRACE_S,
     HEALED_WITHIN_S,
     SIZE,
@@ -33,34 +32,67 @@ GIVEN_UP_WITHIN_S = 2 * sum(LIVENESS.values())
 # The longest pause between two attempts to connect. The first may come too early.
 RECONNECT = {"reconnect_max_s": 1.0}
 RESUMED_WITHIN_S = 2 * RECONNECT["reconnect_max_s"]
-# Longer than any silence here.
-PATIENCE_S = 5.0
-
-# Messages that wait for a subscriber, and bytes of each.
-WAITING, MESSAGE = 100, 20_000
-QUEUES = {"send_hwm": WAITING, "recv_hwm": WAITING}
-# KiB that a publisher may grow by: the queue of its subscriber, and as much again for what the system adds.
-GROWTH = 2 * WAITING * MESSAGE // 1024
-SEND_TIMEOUT_S = 0.5
-# One that no send can have waited for by accident, however busy the machine is.
-LONG_SEND_TIMEOUT_S = 10.0
 
 
 # Five computers are started, each with Python; on a very busy machine that takes most of a minute.
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture
-def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+@contextlib.contextmanager
+def laboratory_in(directory: Path) -> Iterator[Laboratory]:
     with contextlib.ExitStack() as stack:
         switch, hosts = stack.enter_context(hosts_on_a_switch(SIZE))
-        yield Laboratory(switch, hosts, stack, tmp_path)
+        yield Laboratory(switch, hosts, stack, directory)
+
+
+@pytest.fixture
+def empty_laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+    """One of its own, with nobody in it."""
+    with laboratory_in(tmp_path) as laboratory:
+        yield laboratory
+
+
+class Standing:
+    """The laboratory of the test before; a new one, if there is none that is in order."""
+
+    def __init__(self, new_directory: Callable[[], Path]) -> None:
+        self._new_directory = new_directory
+        self._stack = contextlib.ExitStack()
+        self._laboratory: Laboratory | None = None
+
+    def take(self) -> Laboratory:
+        laboratory = self._laboratory
+        if laboratory is None or not laboratory.is_in_order:
+            self._stack.close()
+            laboratory = self._stack.enter_context(laboratory_in(self._new_directory()))
+            self._laboratory = laboratory
+            laboratory.start_group()
+        # Until a test says that it is.
+        laboratory.is_in_order = False
+        return laboratory
+
+    def close(self) -> None:
+        with self._stack:
+            if self._laboratory is not None and self._laboratory.is_in_order:
+                self._laboratory.close()
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    with contextlib.closing(Standing(lambda: tmp_path_factory.mktemp("group"))) as standing:
+        yield standing
+
+
+@pytest.fixture
+def laboratory(standing: Standing) -> Laboratory:
+    """One in which five members have a leader; it stays for the next test."""
+    return standing.take()
 
 
 @pytest.fixture
 def group(laboratory: Laboratory) -> list[Member]:
-    """Five members that have a leader."""
-    return laboratory.start_group()
+    """The five members."""
+    return laboratory.members
 
 
 ANN, BOB = "aa" * 16, "bb" * 16
@@ -126,7 +158,7 @@ def test_partition_leaves_a_leader_to_the_quorum_and_none_to_the_others(
         assert not any(
             member.id == known for at, known, _ in laboratory.book.notes if at > stepped_down + 0.3
         )
-    assert laboratory.ask(majority[0], "to_leader", data="01") is True
+    laboratory.until(lambda: laboratory.ask(majority[0], "to_leader", data="01"), "nobody leads the majority")
     laboratory.heal()
     laboratory.finish()
 
@@ -176,8 +208,11 @@ def test_member_that_has_lost_its_leader_alone_unseats_nobody(laboratory, group)
     laboratory.finish()
 
 
-def test_interface_of_the_leader_goes_down_and_up(laboratory, group):
+def test_interface_of_the_leader_goes_down_and_up(empty_laboratory):
+    """In a laboratory of its own, because the observer does not hear all votes of this one."""
+    laboratory = empty_laboratory
     laboratory.is_complete = False
+    group = laboratory.start_group()
     old = laboratory.agreed(group)
     host = laboratory.hosts[group.index(old)]
     mark, began = len(old.events), time.monotonic()
@@ -187,6 +222,7 @@ def test_interface_of_the_leader_goes_down_and_up(laboratory, group):
     assert laboratory.ask(old, "to_leader", data="00") is False
     host.set_link("up")
     laboratory.finish()
+    laboratory.close()
 
 
 def test_polls_are_carried_by_ballots_that_arrive_and_by_no_others(laboratory, group):
@@ -198,7 +234,16 @@ def test_polls_are_carried_by_ballots_that_arrive_and_by_no_others(laboratory, g
         for voter in voters:
             voter.set_vote(votes)
             laboratory.ask(voter, "status")
-        rfv = laboratory.ask(asker, "request_vote", topic="74", kind=kind, timeout_ms=20_000)
+        opened: list[str | None] = []
+
+        def is_open() -> bool:
+            # On a very busy machine there may be no leader for a moment.
+            asked = laboratory.ask(asker, "request_vote", topic="74", kind=kind, timeout_ms=20_000)
+            opened.append(asked)
+            return asked is not None
+
+        laboratory.until(is_open, "nobody leads")
+        rfv = opened[-1]
         for voter in voters:
             laboratory.expect(voter, event="vote_request", rfv=rfv)
         return str(rfv)
@@ -241,7 +286,7 @@ def test_whatever_happens_to_the_lines_all_agree_when_they_are_whole(laboratory,
                 laboratory.cut((some, laboratory.others(*some)))
             case "stop":
                 some[0].program.signal(signal.SIGSTOP)
-        laboratory.hold(chance.uniform(0.2, 2.0))
+        laboratory.hold(chance.uniform(0.3, 3.0))
         for member in group:
             member.program.signal(signal.SIGCONT)
     laboratory.heal()
@@ -250,8 +295,9 @@ def test_whatever_happens_to_the_lines_all_agree_when_they_are_whole(laboratory,
 
 @pytest.mark.fault("C5", "group-ports", "T")
 @pytest.mark.fault("C16", "group-ports", "T")
-def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(laboratory):
+def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(empty_laboratory):
     """No packet says that they are gone, and all four kinds of ports find out; three of them say nothing."""
+    laboratory = empty_laboratory
     publisher = End(laboratory, 1, "publisher", **LIVENESS)
     answerer = End(laboratory, 1, "answerer", **LIVENESS)
     subscriber = End(laboratory, 2, "subscriber", **LIVENESS)
@@ -280,8 +326,9 @@ def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(la
 
 
 @pytest.mark.fault("C16", "group-ports", "T")
-def test_publishers_are_heard_again_when_the_network_is_whole(laboratory):
+def test_publishers_are_heard_again_when_the_network_is_whole(empty_laboratory):
     """As soon as that, after a cut that was short and after one that was longer."""
+    laboratory = empty_laboratory
     subscriber = End(laboratory, 5, "subscriber", **LIVENESS, **RECONNECT)
     publishers = [End(laboratory, host, "publisher", numbered=True, **LIVENESS) for host in (1, 2, 3, 4)]
     subscriber.ask("update", *(publisher.ask("address") for publisher in publishers))
@@ -299,8 +346,9 @@ def test_publishers_are_heard_again_when_the_network_is_whole(laboratory):
 
 
 @pytest.mark.fault("C16", "group-ports", "LT")
-def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(laboratory):
+def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(empty_laboratory):
     """Many members lose the leader and come back at once, before it knows; each of them stays who it is."""
+    laboratory = empty_laboratory
     count = 12
     timeouts = {"send_timeout": 0.1, "recv_timeout": 0.15}
     answerer = End(laboratory, 1, "answerer", liveness_s=30.0)
@@ -335,61 +383,3 @@ def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(la
     asker.ask("peers", count)
     answerer.order("answer")
     assert asker.ask("ask", 2)["answered"] == 2 * count
-
-
-@pytest.mark.fault("C17", "group-ports", "LT")
-@pytest.mark.parametrize(("seconds", "liveness_s"), [(5.0, 3.0), (1.0, 30.0)], ids=["given up", "kept"])
-def test_stopped_subscriber_costs_its_publisher_no_time_and_all_it_missed_is_counted(
-    laboratory, seconds, liveness_s
-):
-    settings = {"numbered": True, "send_timeout": LONG_SEND_TIMEOUT_S, "liveness_s": liveness_s, **QUEUES}
-    publisher = End(laboratory, 1, "publisher", **settings)
-    subscriber = End(laboratory, 2, "subscriber", recv_timeout=PATIENCE_S, **settings)
-    subscriber.ask("update", publisher.ask("address"))
-    publisher.ask("ready", 1)
-    publisher.ask("send", 1, MESSAGE)
-    heard = subscriber.ask("until", 0)
-    before = publisher.ask("statistics")
-    subscriber.program.signal(signal.SIGSTOP)
-    began = time.monotonic()
-    sent = 1
-    while time.monotonic() - began < seconds or sent < 40 * WAITING:
-        result = publisher.ask("send", WAITING, MESSAGE)
-        assert result["refused"] == []
-        assert result["longest"] < LONG_SEND_TIMEOUT_S
-        sent += WAITING
-    assert publisher.ask("statistics")["peak_memory"] < before["peak_memory"] + GROWTH
-    subscriber.program.signal(signal.SIGCONT)
-    subscriber.order("until", sent)
-    while not subscriber.program.has_line():
-        publisher.ask("send", 1, MESSAGE)
-        time.sleep(GLANCE_S)
-    heard += subscriber.answer()
-    assert heard == sorted(set(heard))
-    statistics = subscriber.ask("statistics")
-    assert statistics["received"] == len(heard) < sent
-    assert statistics["received"] + statistics["lost"] == heard[-1] + 1
-
-
-@pytest.mark.fault("C17", "group-ports", "LT")
-def test_stopped_subscriber_holds_a_publisher_up_for_its_send_timeout_and_misses_nothing(laboratory):
-    """With back pressure: what was answered with True is heard, all of it and in order, and nothing else."""
-    settings = {"send_timeout": SEND_TIMEOUT_S, "liveness_s": 30.0, **QUEUES}
-    publisher = End(laboratory, 1, "publisher", back_pressure=True, **settings)
-    subscriber = End(laboratory, 2, "subscriber", recv_timeout=PATIENCE_S, **settings)
-    subscriber.ask("update", publisher.ask("address"))
-    publisher.ask("ready", 1)
-    before = publisher.ask("statistics")
-    subscriber.program.signal(signal.SIGSTOP)
-    taken, refused = [], []
-    while len(refused) < 3:
-        result = publisher.ask("send", 1, MESSAGE)
-        taken += result["taken"]
-        refused += result["refused"]
-        assert len(taken) < 40 * WAITING
-        assert result["longest"] < SEND_TIMEOUT_S + GRACE_S
-    assert publisher.ask("statistics")["peak_memory"] < before["peak_memory"] + GROWTH
-    subscriber.program.signal(signal.SIGCONT)
-    heard = subscriber.ask("until", taken[-1])
-    last = publisher.ask("send", 1, MESSAGE)["taken"]
-    assert heard + subscriber.ask("until", last[0]) == taken + last

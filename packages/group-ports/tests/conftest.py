@@ -79,3 +79,9 @@ def eventually():
 def vectors():
     """Frames recorded from real members."""
     return json.loads(Path(__file__).with_name("vectors").joinpath("group-ports.json").read_text())
+
+
+@pytest.fixture
+def figure(request):
+    """Take what a test of a fault has measured, for the report of the run."""
+    return lambda text: request.node.user_properties.append(("figure", text))

@@ -2,7 +2,7 @@
 
 ::
 
-    python etcd_member.py URL SECONDS_OF_THE_LEASE
+    python etcd_member.py URL SECONDS_OF_THE_LEASE PREFIX_OF_THE_KEYS
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from group_ports.etcd import EtcdLeaderSource
 
 
 def main():
-    url, ttl_s = sys.argv[1:]
-    source = EtcdLeaderSource([url], ttl_s=int(ttl_s))
+    url, ttl_s, prefix = sys.argv[1:]
+    source = EtcdLeaderSource([url], ttl_s=int(ttl_s), prefix=prefix)
     with Group.standalone("rack", "a", size=3, leader_source=source) as group:
         for _ in sys.stdin:
             status = group.status()

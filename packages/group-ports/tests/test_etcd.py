@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from group_ports import Group, LeaderElected, PortError
+from group_ports import Group, LeaderElected, PortError, etcd
 from group_ports.etcd import EtcdLeaderSource
 
 from .etcd_server import EtcdServer
@@ -29,11 +29,26 @@ FAST = {"heartbeat": 40, "electionMin": 80, "electionMax": 160, "peerTimeout": 4
 PATHS = ["/v3/lease/grant", "/v3/lease/keepalive", "/v3/election/leader"]
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One that stays up."""
+    server = EtcdServer(tmp_path_factory.mktemp("etcd"))
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
 @pytest.fixture
-def etcd(tmp_path, cleanup):
-    server = EtcdServer(tmp_path)
-    cleanup.callback(server.kill)
-    return server.start()
+def prefix(request):
+    """Of the keys of this test alone."""
+    return f"{request.node.name}/"
+
+
+@pytest.fixture
+def quick_questions(monkeypatch):
+    """Questions without a lease end sooner too, so a server that hangs costs less time."""
+    monkeypatch.setattr(etcd, "_LONGEST_QUESTION_S", 0.3)
 
 
 @pytest.fixture
@@ -44,11 +59,11 @@ def scripted(cleanup):
 
 
 @pytest.fixture
-def join(cleanup):
+def join(cleanup, prefix):
     """Join a member that asks these servers."""
 
     def join(*urls, ttl_s=3, **more):
-        source = EtcdLeaderSource(urls, ttl_s=ttl_s, **more)
+        source = EtcdLeaderSource(urls, ttl_s=ttl_s, **{"prefix": prefix, **more})
         group = cleanup.enter_context(
             Group.standalone("rack", "a", size=3, params=FAST, leader_source=source)
         )
@@ -81,8 +96,8 @@ def agreed(groups):
 # -- the real one ---------------------------------------------------------------------------------------
 
 
-def test_members_elect_one_leader_and_talk_to_it(etcd, join):
-    groups = [join(etcd.url) for _ in range(3)]
+def test_members_elect_one_leader_and_talk_to_it(server, join):
+    groups = [join(server.url) for _ in range(3)]
     introduce(groups)
     leader, (follower, other) = agreed(groups)
     assert leader.term == follower.term == other.term >= 1
@@ -94,8 +109,8 @@ def test_members_elect_one_leader_and_talk_to_it(etcd, join):
         other.sendToMember(b"x", follower.getGroupId())
 
 
-def test_a_leader_that_leaves_resigns_and_each_successor_has_a_higher_term(etcd, join):
-    groups = [join(etcd.url, ttl_s=30) for _ in range(4)]
+def test_a_leader_that_leaves_resigns_and_each_successor_has_a_higher_term(server, join):
+    groups = [join(server.url, ttl_s=30) for _ in range(4)]
     terms = []
     while groups:
         leader, groups = agreed(groups)
@@ -106,15 +121,15 @@ def test_a_leader_that_leaves_resigns_and_each_successor_has_a_higher_term(etcd,
     assert len(terms) == 4
 
 
-def test_groups_of_other_names_and_prefixes_have_their_own_leaders(etcd, join):
-    one, other = join(etcd.url), join(etcd.url, prefix="elsewhere/")
+def test_groups_of_other_names_and_prefixes_have_their_own_leaders(server, join):
+    one, other = join(server.url), join(server.url, prefix="elsewhere/")
     assert one.wait_until(lambda status: status.is_leader, LIMIT_S)
     assert other.wait_until(lambda status: status.is_leader, LIMIT_S)
 
 
-def test_a_key_that_is_taken_from_the_leader_costs_it_the_leadership(etcd, join):
+def test_a_key_that_is_taken_from_the_leader_costs_it_the_leadership(server, join):
     """Somebody with the tools of etcd deletes it; the lease is alive all the while."""
-    group = join(etcd.url)
+    group = join(server.url)
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
     before = group.term
     source = group.source
@@ -125,14 +140,17 @@ def test_a_key_that_is_taken_from_the_leader_costs_it_the_leadership(etcd, join)
     assert events[2].term > before
 
 
-def test_while_etcd_is_down_nobody_leads_and_then_they_agree_again(etcd, join):
-    groups = [join(etcd.url) for _ in range(3)]
+def test_while_etcd_is_down_nobody_leads_and_then_they_agree_again(tmp_path, cleanup, join):
+    server = EtcdServer(tmp_path)
+    cleanup.callback(server.kill)
+    server.start()
+    groups = [join(server.url, ttl_s=2) for _ in range(3)]
     leader, _ = agreed(groups)
     term = leader.term
-    etcd.kill()
+    server.kill()
     for group in groups:
         assert group.wait_until(lambda status: status.leader_id is None, LIMIT_S)
-    etcd.start()
+    server.start()
     leader, _ = agreed(groups)
     # Its key may have lived on.
     assert leader.term >= term
@@ -171,10 +189,10 @@ def test_it_speaks_tls(tmp_path, cleanup, join, caplog):
 class MemberProgram:
     """A member in a process of its own."""
 
-    def __init__(self, etcd, ttl_s):
+    def __init__(self, url, ttl_s, prefix):
         program = Path(__file__).with_name("etcd_member.py")
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", program, etcd.url, str(ttl_s)],
+            [sys.executable, "-W", "error", program, url, str(ttl_s), prefix],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
@@ -203,30 +221,30 @@ class MemberProgram:
 
 
 @pytest.fixture
-def program(etcd, cleanup):
-    def program(ttl_s=3):
-        made = MemberProgram(etcd, ttl_s)
+def program(server, prefix, cleanup):
+    def program(ttl_s=2):
+        made = MemberProgram(server.url, ttl_s, prefix)
         cleanup.callback(made.close)
         return made
 
     return program
 
 
-def test_a_leader_that_is_killed_is_succeeded_when_its_lease_is_over(program, etcd, join):
+def test_a_leader_that_is_killed_is_succeeded_when_its_lease_is_over(program, server, join):
     leader = program()
     first = leader.wait_until_it_leads()
-    group = join(etcd.url)
+    group = join(server.url, ttl_s=2)
     assert group.wait_until(lambda status: status.leader_id == bytes.fromhex(first["id"]), LIMIT_S)
     leader.process.kill()
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
     assert group.term > first["term"]
 
 
-def test_a_leader_that_was_stopped_does_not_lead_when_it_goes_on(program, etcd, join):
+def test_a_leader_that_was_stopped_does_not_lead_when_it_goes_on(program, server, join):
     """Its first answer after the pause is true already, before it has spoken to etcd again."""
     leader = program()
     first = leader.wait_until_it_leads()
-    group = join(etcd.url)
+    group = join(server.url, ttl_s=2)
     leader.process.send_signal(signal.SIGSTOP)
     try:
         leader.begin_to_ask()
@@ -264,13 +282,13 @@ def test_the_others_learn_where_the_leader_answers(scripted, join, eventually):
 
 def test_a_leader_that_cannot_reach_etcd_stops_before_its_lease_is_over(scripted, join):
     """The server counts the lease from when it heard of it, the member from before it asked."""
-    group = join(scripted.url)
+    group = join(scripted.url, ttl_s=1)
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
     for path in PATHS:
         scripted.behaviour[path] = lambda _: None
     # From now on nothing is answered, but what was asked before may have been.
     heard = scripted.times("/v3/lease/keepalive") or scripted.times("/v3/lease/grant")
-    while time.monotonic() < heard[-1] + 3.0:
+    while time.monotonic() < heard[-1] + 1.0:
         time.sleep(0.01)
     assert not group.isLeader()
     assert group.wait_until(lambda status: not status.is_leader, LIMIT_S)
@@ -327,7 +345,7 @@ def test_another_leader_is_known_by_what_it_says(scripted, join):
 
 def test_a_former_lease_of_ours_leads_nobody(scripted, join, eventually):
     scripted.behaviour["/v3/election/leader"] = lambda _: scripted.leader(lease="6")
-    group = join(scripted.url)
+    group = join(scripted.url, ttl_s=1)
     eventually(lambda: len(scripted.times("/v3/election/leader")) > 2)
     assert scripted.value is not None
     assert not group.hasLeader()
@@ -414,6 +432,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("quick_questions")
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nonsense_makes_no_leader_and_passes(scripted, join, name, path):
@@ -450,7 +469,7 @@ def test_nonsense_makes_no_leader_and_passes(scripted, join, name, path):
 )
 def test_a_leader_that_says_nonsense_of_itself_is_none(scripted, join, value, eventually):
     scripted.behaviour["/v3/election/leader"] = leader_saying(value)
-    group = join(scripted.url)
+    group = join(scripted.url, ttl_s=1)
     eventually(lambda: group.source.failures)
     assert not group.hasLeader()
     scripted.behaviour.clear()
@@ -462,7 +481,8 @@ def test_a_leader_that_says_nonsense_of_itself_is_none(scripted, join, value, ev
 def test_what_only_hints_cannot_lie(scripted, join, name, path, eventually):
     """The keeper reads who leads; a campaign that never ends well, or a flood of hints, changes nothing."""
     scripted.behaviour[path] = HOSTILE[name]
-    group = join(scripted.url)
+    # So it looks three times in a second.
+    group = join(scripted.url, ttl_s=1)
     eventually(lambda: len(scripted.times(path)) > 2 and len(scripted.times("/v3/election/leader")) > 2)
     if path == "/v3/election/campaign":
         # Nobody stands, because nothing of what this would change took place.
@@ -483,6 +503,7 @@ def test_failures_of_ever_new_kinds_are_counted_in_bounded_memory(scripted, join
     assert source.failures["other"] >= 68
 
 
+@pytest.mark.usefixtures("quick_questions")
 def test_the_next_server_is_asked_when_one_fails(scripted, cleanup, join):
     hanging = ScriptedEtcd()
     cleanup.callback(hanging.close)
@@ -494,6 +515,7 @@ def test_the_next_server_is_asked_when_one_fails(scripted, cleanup, join):
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
 
 
+@pytest.mark.usefixtures("quick_questions")
 def test_leaving_does_not_wait_for_an_etcd_that_hangs(scripted, join):
     for path in (*PATHS, "/v3/election/resign", "/v3/lease/revoke"):
         scripted.behaviour[path] = lambda _: None

@@ -34,6 +34,7 @@ from wireframe.group import decode_frames
 KINDS = [GroupPubPort, GroupSubPort, GroupQryPort, GroupAnsPort]
 SPEC = {"message": "Measurement", "timed": False}
 SOON = PortSettings(send_timeout=0.1, recv_timeout=0.1)
+LONG = PortSettings(recv_timeout=60.0)
 
 
 @pytest.fixture
@@ -186,7 +187,8 @@ def test_every_queue_frame_and_silence_has_an_end(parent, kind):
     socket = port.getSocket()
     assert (socket.sndhwm, socket.rcvhwm, port.get_hwm()) == (7, 9, 7)
     assert socket.maxmsgsize == 1 << 20
-    assert 0 < socket.linger < 10_000
+    # Nothing that a subscriber sends is worth waiting for at its end.
+    assert socket.linger == (0 if kind is GroupSubPort else 1000)
     # Heartbeats of ZMTP would end the process when one is due on a line that broke behind a full queue.
     assert socket.heartbeat_ivl == 0
     assert (socket.tcp_keepalive, socket.tcp_keepalive_intvl) == (1, 1)
@@ -710,15 +712,65 @@ def test_parent_closes_what_is_left_open():
     parent.close()
 
 
-def test_context_that_ends_is_a_port_error(context):
-    actor = SimpleNamespace(getGlobalIface=lambda: "127.0.0.1")
-    port = GroupSubPort(SimpleNamespace(appContext=context, parent=actor), "p", SPEC)
-    port.setupSocket(None)
+@pytest.mark.fault("C19", "group-ports", "T")
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        (GroupSubPort, lambda port: port.recv()),
+        (GroupSubPort, lambda port: port.take(60.0)),
+        (GroupPubPort, lambda port: port.wait_ready(1, 60.0)),
+    ],
+    ids=["recv", "take", "wait_ready"],
+)
+def test_context_that_ends_is_a_port_error_of_whoever_waits(context, kind, use):
+    port = port_in(context, kind)
     thread = threading.Thread(target=context.term)
     thread.start()
     with pytest.raises(PortError) as caught:
-        port.recv()
+        use(port)
     assert caught.value.errno == PortError.ETERM
+    port.close()
+    thread.join()
+
+
+def port_in(context, kind):
+    actor = SimpleNamespace(getGlobalIface=lambda: "127.0.0.1")
+    port = kind(SimpleNamespace(appContext=context, parent=actor), "p", SPEC, settings=LONG)
+    port.setupSocket(None)
+    return port
+
+
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        (GroupSubPort, lambda port: port.forget("127.0.0.1", 9)),
+        (GroupSubPort, lambda port: port.reset()),
+        (GroupQryPort, lambda port: port.update("127.0.0.1", 9)),
+        (GroupPubPort, lambda port: port.send(b"x")),
+        (GroupPubPort, lambda port: port.subscribers()),
+    ],
+    ids=["forget", "reset", "update", "send", "subscribers"],
+)
+def test_context_that_has_ended_is_a_port_error_of_whatever_is_called(context, kind, use, eventually):
+    port = port_in(context, kind)
+    if kind is GroupSubPort:
+        port.update("127.0.0.1", 9)
+    thread = threading.Thread(target=context.term)
+    thread.start()
+
+    def is_ending():
+        try:
+            context.socket(zmq.PAIR).close()
+        except zmq.ZMQError as error:
+            return error.errno == zmq.ETERM
+        return False
+
+    # Then it waits for the port, whose calls fail from now on.
+    eventually(is_ending, "the end of the context")
+    with pytest.raises(PortError) as caught:
+        use(port)
+    # A port that closes its socket first may have been the last that it waited for.
+    assert caught.value.errno in (PortError.ETERM, PortError.EFAULT)
     port.close()
     thread.join()
 

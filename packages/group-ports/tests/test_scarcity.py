@@ -48,8 +48,9 @@ class Scarcity:
 
     def _scarce(self, function, error):
         def call(*arguments, **more):
-            # A connection within the process takes nothing.
-            if not any(str(argument).startswith("inproc:") for argument in arguments[1:2]) or arguments[2:]:
+            # A connection within the process takes nothing, and neither does an end of watching.
+            place = arguments[1] if len(arguments) > 1 else ""
+            if place is not None and (not str(place).startswith("inproc:") or arguments[2:]):
                 self.count += 1
                 if self.count == self.failing:
                     self.has_failed = True

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import logging
+import os
+import pickle
 import socket as plain_socket
 import subprocess
 import sys
@@ -13,18 +18,25 @@ from pathlib import Path
 import pytest
 import zmq
 
+import group_ports
 from group_ports import (
     AllowList,
     CurveKeys,
+    Group,
     GroupAnsPort,
     GroupPubPort,
     GroupQryPort,
     GroupSubPort,
+    ObjectRefused,
     PortError,
     PortSettings,
     StandaloneParent,
 )
 from group_ports.__main__ import main
+from group_ports._commands._member_config import MemberConfig
+from wireframe.group import MAX_SIZE
+
+KINDS = [GroupPubPort, GroupSubPort, GroupQryPort, GroupAnsPort]
 
 
 def settings(keys, **more):
@@ -93,7 +105,10 @@ def test_key_of_a_known_publisher_can_be_asked_for(make_port):
 
 @pytest.mark.fault("C18", "group-ports", "E")
 def test_attacker_without_keys_gets_nothing_in_or_out(members, make_port, eventually):
-    """Another process tries no security, a password, a pair of its own and a wrong server key."""
+    """CURVE and the list, on request: who has none of the right keys gets nothing in or out.
+
+    Another process tries no security, a password, a pair of its own and a wrong server key.
+    """
     pub, ans = converse(*members, make_port)
     bob = make_port(GroupSubPort, settings=settings(members[1]))
     bob.update(*pub.address)
@@ -148,6 +163,13 @@ def test_revoked_member_does_not_come_in_again(members, make_port, eventually):
     # A refused peer does not try again by itself.
     sub.reset()
     pub.wait_ready(1)
+    # A connection that stands stays; the next one is refused.
+    allowed.revoke(bob.public)
+    refused = pub.statistics.handshake_failures["refused"]
+    pub.send(b"still heard")
+    assert sub.recv() == b"still heard"
+    sub.reset()
+    eventually(lambda: pub.statistics.handshake_failures["refused"] > refused, "the next refusal")
 
 
 def test_nobody_gets_in_while_the_list_does_not_run(members, make_port, cleanup, eventually):
@@ -255,7 +277,7 @@ def test_flood_of_failed_handshakes_stalls_nobody(make_port):
 
 @pytest.mark.fault("C18", "group-ports", "T")
 def test_stranger_that_stalls_is_cut_off(members, make_port, eventually):
-    """Half a greeting and then silence holds a connection as long as the settings say."""
+    """HANDSHAKE_IVL: half a greeting and then silence holds a connection as long as the settings say."""
     keys = settings(members[0], handshake_s=0.2)
     pub = make_port(GroupPubPort, settings=keys)
     with plain_socket.create_connection(pub.address, 5) as stranger:
@@ -269,6 +291,193 @@ def test_stranger_that_stalls_is_cut_off(members, make_port, eventually):
             pass
         assert time.monotonic() - begin < 4.0
     eventually(lambda: pub.statistics.handshake_failures, "the count")
+
+
+# -- on by default --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_on_by_default(make_port, kind):
+    """MAXMSGSIZE 64 MiB, HWM 1000, HANDSHAKE_IVL 2 s, keepalive by TCP, not by ZMTP; loopback; no keys."""
+    with kind.standalone() as port:
+        socket = port.getSocket()
+        assert socket.maxmsgsize == MAX_SIZE == 64 << 20
+        assert (socket.sndhwm, socket.rcvhwm) == (1000, 1000)
+        assert socket.handshake_ivl == 2000
+        assert socket.tcp_keepalive == 1
+        assert socket.heartbeat_ivl == 0
+        assert socket.mechanism == zmq.NULL
+        binds = kind in (GroupPubPort, GroupAnsPort)
+        assert not binds or socket.last_endpoint.startswith(b"tcp://127.0.0.1:")
+    keys = CurveKeys.generate()
+    if binds:
+        with kind.standalone(settings=settings(keys)) as port:
+            assert port.getSocket().mechanism == zmq.CURVE
+
+
+def test_a_frame_longer_than_allowed_is_not_taken_and_its_sender_is_cut_off(make_port, peer):
+    """MAXMSGSIZE: an announcement of more ends the connection; that of others goes on."""
+    ans = make_port(GroupAnsPort, settings=PortSettings(max_size=1000, recv_timeout=10.0))
+    honest = peer(zmq.DEALER, connect=ans.address)
+    attacker = peer(zmq.DEALER, connect=ans.address, reconnect_ivl=-1)
+    monitor = attacker.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    attacker.send_multipart([b"mtl", bytes(1001)])
+    assert monitor.poll(10_000)
+    attacker.disable_monitor()
+    monitor.close()
+    honest.send_multipart([b"mtl", bytes(1000)])
+    assert len(ans.recv()) == 1000
+    assert ans.statistics.received == 1
+
+
+def test_a_flood_waits_in_queues_that_have_an_end(make_port, peer):
+    """HWM: what nobody reads fills the queues of port, peer and system, and then the peer has to wait."""
+    ans = make_port(GroupAnsPort, settings=PortSettings(recv_hwm=5, recv_timeout=10.0))
+    flooder = peer(zmq.DEALER, connect=ans.address, sndhwm=5, sndtimeo=500)
+    payload = bytes(1 << 20)
+    sent = 0
+    with pytest.raises(zmq.Again):  # noqa: PT012 - which of them is refused depends on the system
+        while sent < 1000:
+            flooder.send_multipart([b"mtl", payload])
+            sent += 1
+    assert 0 < sent < 100
+    for _ in range(sent):
+        assert len(ans.recv()) == 1 << 20
+
+
+def test_identities_are_sixteen_random_bytes(make_port):
+    """The identity on the wire is random: it tells nothing, and no two members have the same."""
+    ids = set()
+    for _ in range(20):
+        with GroupQryPort.standalone() as port:
+            ids.add(port.getSocket().routing_id)
+    assert len(ids) == 20
+    assert all(len(one) == 16 and one[0] for one in ids)
+    # Each byte but the first takes many values, so nothing of an address or a clock is in it.
+    assert all(len({one[place] for one in ids}) > 5 for place in range(16))
+
+
+def test_messages_of_another_shape_are_dropped_and_counted(make_port, peer):
+    """Frame-shape checks: too few or too many frames, unknown tags, stamps that are none."""
+    sub = make_port(GroupSubPort, settings=PortSettings(recv_timeout=10.0))
+    pub, address = peer(zmq.XPUB)
+    sub.update(*address)
+    pub.recv()
+    shapes = (
+        [b"msg"],
+        [b""],
+        [b"msg", b"x", b"1234"],
+        [b"msg", b"x", bytes(8), b"x" * 40, b"more"],
+        [b"zzz", b"x"],
+        [b"\xff\xfe\xfd", b"x"],
+        [b"msg", b"x", b"\x00\x00\x00\x00\x00\x00\xf8\x7f"],
+    )
+    for frames in shapes:
+        pub.send_multipart(frames)
+    pub.send_multipart([b"msg", b"good"])
+    assert sub.recv() == b"good"
+    assert sum(sub.statistics.dropped.values()) == len(shapes)
+
+
+def test_nothing_but_bytes_is_sent(make_port):
+    """Bytes only: no text, number or object becomes a message by itself."""
+    pub = make_port(GroupPubPort)
+    for thing in ("text", 5, None, [b"x"], {"a": 1}):
+        with pytest.raises(TypeError):
+            pub.send(thing)
+    assert pub.statistics.sent == 0
+
+
+class Attack:
+    """Its pickle would make a directory when it is read."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (self.place,)
+
+
+def test_pickles_of_others_are_read_by_the_loader_alone(make_port, tmp_path):
+    """What comes from the network builds plain data and classes allowed by name, and runs nothing.
+
+    No module of the package has another way to read a pickle.
+    """
+    pub, sub = make_port(GroupPubPort), make_port(GroupSubPort, settings=PortSettings(recv_timeout=10.0))
+    sub.update(*pub.address)
+    pub.wait_ready(1)
+    for thing in (Attack(str(tmp_path / "made")), PortError, Path("x")):
+        pub.send(pickle.dumps(thing))
+        with pytest.raises(ObjectRefused):
+            sub.recv_pyobj()
+    pub.send_pyobj({"plain": [1, 2.5, None]})
+    assert sub.recv_pyobj() == {"plain": [1, 2.5, None]}
+    assert not (tmp_path / "made").exists()
+    forbidden = {"load", "loads", "Unpickler", "eval", "exec", "__import__"}
+    for file in Path(group_ports.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in {("pickle", name) for name in forbidden}, file
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in {"eval", "exec", "__import__"}, file
+            if isinstance(node, ast.ImportFrom) and node.module == "pickle":
+                assert not forbidden & {alias.name for alias in node.names}, file
+
+
+def test_secret_keys_are_in_no_log_no_representation_and_no_error(
+    group, members, make_port, capsys, caplog, eventually
+):
+    """Secrets: everything that a user may see is searched, with all that is logged down to DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    ann, bob = members
+    stranger = CurveKeys.generate()
+    secrets = {
+        key.decode()
+        for keys in (ann, bob, stranger)
+        for key in (keys.secret, keys.group_secret)
+        if key is not None
+    }
+    assert len(secrets) == 4
+    seen = []
+
+    # What is right, and what is refused.
+    pub, ans = converse(ann, bob, make_port)
+    sub = make_port(GroupSubPort, settings=settings(stranger))
+    sub.update(*pub.address, server_key=ann.server_public)
+    eventually(lambda: pub.statistics.handshake_failures.get("refused"), "the refusal")
+    with Group.standalone("rack", "a", size=1, settings=settings(ann)) as joined:
+        seen += [joined, joined.status(), joined.statistics, joined._settings, vars(joined)]
+    seen += [ann, bob, stranger, settings(ann), pub, pub.statistics, ans, pub.parent, pub.parent.allow_list]
+    seen += [MemberConfig(["rack", "a"], keys=[ann.public.decode(), ann.secret.decode()])]
+
+    # What is wrong.
+    for wrong in (
+        lambda: CurveKeys(bob.public, ann.secret),
+        lambda: CurveKeys(ann.public, ann.secret, bob.public, ann.group_secret),
+        lambda: CurveKeys(ann.public, ann.secret[:-1]),
+        lambda: CurveKeys(ann.public, ann.secret, None, ann.group_secret),
+        lambda: CurveKeys(ann.secret.decode(), ann.secret),
+        lambda: PortSettings(keys=ann, send_hwm=0),
+        lambda: sub.update(*pub.address, server_key=ann.secret + b"x"),
+        lambda: CurveKeys.load(group, "nobody"),
+    ):
+        with pytest.raises((ValueError, TypeError, OSError)) as caught:
+            wrong()
+        seen += [caught.value, caught.value.args]
+    pair = [bob.public.decode(), ann.secret.decode()]
+    for config in (
+        {"group": ["rack", "a"], "keys": pair},
+        {"group": ["rack", "a"], "keys": pair, "host": 5},
+        {"group": ["rack", "a"], "keys": {"public": pair[0], "secret": pair[1]}},
+        {"group": ["rack", "a"], "keys": [*pair, pair[1]]},
+        {"group": "rack", "keyring": pair},
+        [{"group": ["rack", "a"], "keys": pair}],
+        json.dumps({"group": ["rack", "a"], "keys": pair}),
+    ):
+        assert main(["member", json.dumps(config)]) == 2
+    text = "\n".join([caplog.text, *capsys.readouterr(), *map(repr, seen), *map(str, seen)])
+    assert ann.public.decode() in text
+    assert [secret for secret in secrets if secret in text] == []
 
 
 @pytest.mark.fault("C19", "group-ports", "M")

@@ -14,7 +14,7 @@ from group_ports._settings import Timing
 
 from .simulated_network import FAST, Network
 
-RUNS = 40
+RUNS = 20
 
 
 def grown(seed, size, timing, within):

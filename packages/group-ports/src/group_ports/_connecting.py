@@ -104,8 +104,9 @@ class ConnectingPort(GroupPort):
         """End a connection."""
         try:
             # What is queued for it goes nowhere.
+            linger = socket.getsockopt(zmq.LINGER)
             socket.setsockopt(zmq.LINGER, 0)
             socket.disconnect(place)
-            socket.setsockopt(zmq.LINGER, round(self.settings.linger_s * 1000))
+            socket.setsockopt(zmq.LINGER, linger)
         except zmq.ZMQError as error:
             raise port_error(f"disconnect {place}", error) from error

@@ -71,9 +71,7 @@ class MemberPorts:
         # may have got the TCP port of one that left. Members of the original take no notice.
         numbered = replace(settings, numbered=True)
         self.publisher = GroupPubPort(parent, f"{name}.pub", spec, settings=numbered)
-        # Nothing that a subscriber sends is worth waiting for at its end.
-        subscriber_settings = replace(settings, linger_s=0.0)
-        self.subscriber = GroupSubPort(parent, f"{name}.sub", spec, settings=subscriber_settings)
+        self.subscriber = GroupSubPort(parent, f"{name}.sub", spec, settings=settings)
         self.query: GroupQryPort | None = None
         self.answer: GroupAnsPort | None = None
         self._waits_for_leader = False

@@ -34,7 +34,7 @@ class PortSettings:
         Bytes of the longest frame that is accepted. A peer that announces more
         is disconnected.
     linger_s : float
-        Seconds that messages sent before a close may take to leave.
+        Seconds that messages sent before a close may take to leave. Subscribers have none.
     heartbeat_s, liveness_s : float
         When the computer of a peer, or the network to it, is taken for dead (TCP
         keepalive, in whole seconds, rounded up): silent for the first it is asked

@@ -36,7 +36,8 @@ def apply(socket: zmq.Socket[bytes], settings: PortSettings) -> None:
         (zmq.SNDHWM, settings.send_hwm),
         (zmq.RCVHWM, settings.recv_hwm),
         (zmq.MAXMSGSIZE, settings.max_size),
-        (zmq.LINGER, _ms(settings.linger_s)),
+        # Nothing that a subscriber sends is worth waiting for at its end.
+        (zmq.LINGER, 0 if socket.type == zmq.SUB else _ms(settings.linger_s)),
         # A network that swallows packets is noticed, and its end as well: else
         # the system would wait minutes before it tries to connect again.
         (zmq.HANDSHAKE_IVL, handshake_ms),

@@ -10,6 +10,7 @@ import zmq
 from group_ports._connecting import ConnectingPort
 from group_ports._socket_options import endpoint, port_number
 from group_ports._z85 import checked_key
+from group_ports.errors import port_error
 from wireframe.group import PUBLISHED_TAGS
 
 if TYPE_CHECKING:
@@ -128,7 +129,11 @@ class GroupSubPort(ConnectingPort):
         # Whoever asks for the events makes libzmq take the first frame of the message
         # that waits. If its connection went then, libzmq would miss the second frame
         # and abort the process. So this message is read first.
-        if self._socket_option(_EVENTS) & _POLLIN:
+        try:
+            waits = self._socket_option(_EVENTS) & _POLLIN
+        except zmq.ZMQError as error:
+            raise port_error(f"disconnect {place}", error) from error
+        if waits:
             self._leaving[place] = ()
         else:
             super()._part(socket, place)

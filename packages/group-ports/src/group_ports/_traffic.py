@@ -138,7 +138,10 @@ class Traffic(SocketHolder):
 
     def _wait_readable(self, seconds: float) -> None:
         if self._socket is not None:
-            self._socket.poll(milliseconds(seconds))
+            try:
+                self._socket.poll(milliseconds(seconds))
+            except zmq.ZMQError as error:
+                raise port_error("poll", error) from error
 
     # -- the way out --------------------------------------------------------------------------------
 

@@ -18,26 +18,17 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import zmq
 
-from group_ports._actions import (
-    BindAnswer,
-    ConnectQuery,
-    DisconnectQuery,
-    Publish,
-    Report,
-    ToLeader,
-    UnbindAnswer,
-)
 from group_ports._calls import Calls
 from group_ports._duplex import GroupAnsPort
 from group_ports._events import Message, MessageFailed, MessageKind
-from group_ports._letters import Letter, Letters
-from group_ports._status import GroupStatistics, GroupStatus, StatusBoard
-from group_ports.errors import GroupError, PortError, PortTimeout
+from group_ports._letters import Letters
+from group_ports._performer import Performer
+from group_ports._status import GroupStatistics, GroupStatus
+from group_ports.errors import GroupError, PortError
 from wireframe import group
 
 if TYPE_CHECKING:
@@ -56,15 +47,6 @@ if TYPE_CHECKING:
 BUDGET: Final = 100
 #: Milliseconds of the longest poll; nothing depends on it.
 _LONGEST_POLL_MS: Final = 10_000
-_TAGS: Final[dict[type[object], bytes]] = {
-    group.Tic: b"tic",
-    group.Request: b"req",
-    group.Ballot: b"vot",
-    group.LeaderNote: b"ldr",
-    group.Leave: b"mlt",
-    group.RequestForVote: b"rcm",
-    group.Announcement: b"ann",
-}
 #: All that a group without a leader listens to.
 _MEMBERSHIP: Final = (group.Tic, group.Leave)
 
@@ -111,18 +93,19 @@ class Worker:
         self.letters = Letters(ports.send_to_leader)
         self.error: BaseException | None = None
         self._inbox = inbox
-        self._letter_s = letter_s
-        self._store_term = store_term
-        self._stored = member.last_term
         self._source = source
-        self._unsent = 0
         self._failed = 0
         self._stopping = False
-        #: It leads, and its answer port could not be bound yet.
-        self._lacks_answer = False
-        #: What a member asks at the moment, as it came.
-        self._asked: Arrival | None = None
-        self.board = StatusBoard(self._status())
+        self._performer = Performer(
+            member,
+            ports,
+            inbox,
+            self.letters,
+            letter_s=letter_s,
+            store_term=store_term,
+            source=source,
+        )
+        self.board = self._performer.board
         self._last_statistics: GroupStatistics | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"group-ports {ports.publisher.name}", daemon=True
@@ -161,7 +144,7 @@ class Worker:
             ports.subscriber.statistics,
             dropped_messages=inbox.dropped_messages,
             dropped_news=inbox.dropped_news,
-            unsent=self._unsent + self.letters.lost,
+            unsent=self._performer.unsent + self.letters.lost,
             failed=self._failed,
             **counted,
         )
@@ -175,15 +158,7 @@ class Worker:
 
     def do(self, actions: Iterable[Action]) -> None:
         """Carry actions out, in their order."""
-        last_term = self.member.last_term
-        if last_term != self._stored:
-            if self._store_term is not None:
-                self._store_term(last_term)
-            self._stored = last_term
-        self.board.show(self._status())
-        waiting = deque(actions)
-        while waiting:
-            waiting.extendleft(reversed(self._do_one(waiting.popleft())))
+        self._performer.do(actions)
 
     def _run(self) -> None:
         why = PortError("the member has left the group", PortError.ECLOSED)
@@ -252,68 +227,7 @@ class Worker:
         now = time.monotonic()
         body = arrival.body
         if isinstance(port, GroupAnsPort):
-            self._asked = arrival
-            self.do(self.member.receive(body, now, source=arrival.sender))
-            self._asked = None
+            self._performer.do(self.member.receive(body, now, source=arrival.sender), asked=arrival)
             return
         is_ours = isinstance(body, group.Tic) and body.member == arrival.sender
         self.do(self.member.receive(body, now, is_ours=is_ours))
-
-    def _do_one(self, action: Action) -> list[Action]:
-        match action:
-            case Publish():
-                self._publish(action)
-                if isinstance(action.body, group.Tic):
-                    return self._mend()
-            case ToLeader():
-                now = time.monotonic()
-                tag = b"rfv" if isinstance(action.body, group.RequestForVote) else b"rtc"
-                self.letters.post(Letter(tag, group.encode_body(action.body), now + self._letter_s), now)
-            case ConnectQuery():
-                self.letters.drop()
-                self.ports.point_query(action.host, action.port)
-            case DisconnectQuery():
-                self.letters.drop()
-                self.ports.point_query(None, None)
-            case BindAnswer():
-                return self._bind_answer()
-            case UnbindAnswer():
-                self._lacks_answer = False
-                self.ports.close_answer()
-            case Report():
-                self._inbox.put(action.event)
-        return []
-
-    def _mend(self) -> list[Action]:
-        """Open what could not be opened before, as with too many open files; at each heartbeat."""
-        self.ports.point_query_again()
-        self.ports.drop_unwanted()
-        return self._bind_answer() if self._lacks_answer and self.member.is_leader else []
-
-    def _bind_answer(self) -> list[Action]:
-        place = self.ports.bind_answer()
-        self._lacks_answer = place is None
-        if place is None:
-            return []
-        if self._source is not None:
-            self._source.answers_at(*place)
-        return self.member.answer_bound(*place, time.monotonic())
-
-    def _publish(self, action: Publish) -> None:
-        body = action.body
-        try:
-            self.ports.publisher.sendGroup(_TAGS[type(body)], self._payload(body))
-        except PortTimeout:
-            # With back pressure: a subscriber is slow. The next heartbeat says the same.
-            self._unsent += 1
-
-    def _payload(self, body: group.Body) -> bytes:
-        # A question goes on as it came, also with what a later version has put in.
-        asked = self._asked
-        if asked is not None and body is asked.body:
-            return asked.payload
-        return group.encode_body(body)
-
-    def _status(self) -> GroupStatus:
-        member = self.member
-        return GroupStatus(member.leader_id, member.is_leader, member.term, member.member_ids, member.until)

@@ -1,11 +1,10 @@
-"""The thread that speaks mDNS, by the library zeroconf, and knows which members are there.
+"""The thread that speaks mDNS, by the library zeroconf: announces members, and tells them of others.
 
 ::
 
-    browser ──▶ service, one task each: resolve ──▶ key and place ─┐
-                  again when it changes, and after each lifetime   ├─▶ wanted places of each key
-    own members ───────────────────────────────────────────────────┘       │
-                        one task each: found / gone, until told == wanted ◀┘
+    services of others (`_zeroconf_services`) ─┬─▶ wanted places of each key
+    own members ───────────────────────────────┘       │
+    one task each: found / gone, until told == wanted ◀┘
 
 All state belongs to the event loop. Nothing queues up: what a member is to be told
 is the difference between two sets.
@@ -20,48 +19,27 @@ import socket
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from group_ports._port_settings import LONGEST_WAIT_S
 from group_ports._quiet_log import QuietLogger
-from group_ports._zeroconf_records import (
-    SERVICE_TYPE,
-    RecordRefused,
-    name_of,
-    properties_of,
-    read_key,
-    read_place,
-)
+from group_ports._zeroconf_records import SERVICE_TYPE, name_of, properties_of
+from group_ports._zeroconf_services import Place, Services
 from group_ports.errors import PortError, PortTimeout
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Coroutine
 
-    from zeroconf import ServiceInfo, ServiceStateChange, Zeroconf
+    from zeroconf import ServiceInfo
     from zeroconf.asyncio import AsyncZeroconf
 
-Place: TypeAlias = tuple[str, int]
 _Result = TypeVar("_Result")
 
-#: Services known at the most: members, and whatever strangers announce under their type.
-MAX_SERVICES: Final = 1024
-#: Milliseconds that a service has to answer.
-_ANSWER_MS: Final = 3000
-#: Seconds between two looks at one service at least, and before a member that had no time is told again.
+#: Seconds before a member that had no time is told again.
 _GAP_S: Final = 0.05
 
 _quiet = QuietLogger(logging.getLogger(__name__))
-
-
-@dataclass(slots=True)
-class _Service:
-    """A service that was announced."""
-
-    changed: asyncio.Event
-    key: str | None = None
-    place: Place | None = None
-    task: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +84,6 @@ class Engine:
         self._interfaces = interfaces
         self._lifetime_s = lifetime_s
         self._dropped = dropped
-        self._services: dict[str, _Service] = {}
         self._members: dict[tuple[str, Place], _Member] = {}
         self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, AsyncZeroconf]] = Future()
         self._thread = threading.Thread(target=self._run, name="group-ports zeroconf", daemon=True)
@@ -179,8 +156,8 @@ class Engine:
                 raise
 
     async def _main(self) -> None:
-        from zeroconf import DNSQuestionType, IPVersion
-        from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
+        from zeroconf import IPVersion
+        from zeroconf.asyncio import AsyncZeroconf
 
         for interface in self._interfaces:
             # The library would leave a socket open when it fails.
@@ -190,16 +167,12 @@ class Engine:
         try:
             await network.zeroconf.async_wait_for_start()
             ending = asyncio.Event()
-            # Answers to all: of several programs on one computer only one would get an answer to itself.
-            browser = AsyncServiceBrowser(
-                network.zeroconf, SERVICE_TYPE, handlers=[self._on_change], question_type=DNSQuestionType.QM
-            )
+            services = Services(network.zeroconf, self._lifetime_s, self._dropped, self._update)
+            self._services = services
             if self._ready.set_running_or_notify_cancel():
                 self._ready.set_result((asyncio.get_running_loop(), ending, network))
                 await ending.wait()
-            await browser.async_cancel()
-            for name in list(self._services):
-                self._forget(name)
+            await services.close()
         finally:
             await network.async_close()
 
@@ -244,80 +217,13 @@ class Engine:
                 member.task.cancel()
             await (await self._network.async_unregister_service(member.info))
 
-    def _on_change(
-        self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
-    ) -> None:
-        from zeroconf import ServiceStateChange
-
-        if state_change is ServiceStateChange.Removed:
-            self._forget(name)
-        elif name in self._services:
-            self._services[name].changed.set()
-        elif self._has_room():
-            service = self._services[name] = _Service(asyncio.Event())
-            service.task = asyncio.create_task(self._follow(name, service))
-
-    def _has_room(self) -> bool:
-        """Make room at the cost of a service that is no member's; tell whether there is room."""
-        if len(self._services) < MAX_SERVICES:
-            return True
-        self._drop("too many", "more than %d services", MAX_SERVICES)
-        for name, service in self._services.items():
-            if service.place is None:
-                self._forget(name)
-                return True
-        return False
-
-    def _forget(self, name: str) -> None:
-        service = self._services.pop(name, None)
-        if service is not None:
-            if service.task is not None:
-                service.task.cancel()
-            self._update(service.key)
-
-    async def _follow(self, name: str, service: _Service) -> None:
-        """Find out what a service is, again and again."""
-        while True:
-            service.changed.clear()
-            before = service.key
-            service.key, service.place = await self._resolve(name)
-            for key in {before, service.key}:
-                self._update(key)
-            await asyncio.sleep(_GAP_S)
-            try:
-                await asyncio.wait_for(service.changed.wait(), self._lifetime_s)
-            except TimeoutError:
-                continue
-
-    async def _resolve(self, name: str) -> tuple[str | None, Place | None]:
-        from zeroconf import DNSQuestionType, Error, IPVersion
-        from zeroconf.asyncio import AsyncServiceInfo
-
-        network = self._network.zeroconf
-        try:
-            # An Error if the name is not of the type, or not one at all.
-            info = AsyncServiceInfo(SERVICE_TYPE, name)
-            if await info.async_request(network, _ANSWER_MS, question_type=DNSQuestionType.QM):
-                place = read_place(info.parsed_addresses(IPVersion.V4Only), info.port)
-                return read_key(name, info.properties), place
-            self._drop("no answer", "no answer from %.80r", name)
-        except Error as error:
-            self._drop("a name that is none", "%.80r: %s", name, type(error).__name__)
-        except RecordRefused as error:
-            self._drop(str(error).partition(",")[0], "%.80r: %s", name, error)
-        return None, None
-
-    def _update(self, key: str | None) -> None:
+    def _update(self, key: str) -> None:
         """See what the members of a group are to be told."""
-        places = {
-            service.place
-            for service in self._services.values()
-            if service.key == key and service.place is not None
-        }
+        places = self._services.places(key)
         for member in self._members.values():
             if member.key == key:
                 # A member follows itself, whatever is heard of it.
-                member.wanted = places | {member.place}
+                member.wanted = {*places, member.place}
                 member.changed.set()
 
     async def _tell(self, member: _Member) -> None:
@@ -338,7 +244,3 @@ class Engine:
                     await asyncio.sleep(_GAP_S)
                 else:
                     (member.told.add if is_new else member.told.discard)(place)
-
-    def _drop(self, cause: str, message: str, *arguments: object) -> None:
-        self._dropped[cause] += 1
-        _quiet.warn("mDNS", cause, message, *arguments)

@@ -50,7 +50,8 @@ class MemberConfig:
     host: str = "127.0.0.1"
     spec: dict[str, Any] = field(default_factory=lambda: {"message": "message", "timed": False})
     min_size: int = 2
-    keys: list[str] | None = None
+    #: With the secret one, which is nobody's to read.
+    keys: list[str] | None = field(default=None, repr=False)
     vote: str = "abstain"
     reply: bool = False
 
@@ -96,7 +97,8 @@ def read_config(text: str) -> MemberConfig:
     ConfigError
         It says something else than it should.
     """
-    if not text.lstrip().startswith("{"):
+    # What is JSON, and not an object, is no name of a file: an error would quote it, keys and all.
+    if not text.lstrip().startswith(("{", "[", '"')):
         text = Path(text).read_text(errors="replace")
     try:
         return MemberConfig(**read_object(text))
