@@ -330,7 +330,7 @@ def test_publishers_are_heard_again_when_the_network_is_whole(empty_laboratory):
     """As soon as that, after a cut that was short and after one that was longer."""
     laboratory = empty_laboratory
     subscriber = End(laboratory, 5, "subscriber", **LIVENESS, **RECONNECT)
-    publishers = [End(laboratory, host, "publisher", numbered=True, **LIVENESS) for host in (1, 2, 3, 4)]
+    publishers = [End(laboratory, host, "publisher", numbering=True, **LIVENESS) for host in (1, 2, 3, 4)]
     subscriber.ask("update", *(publisher.ask("address") for publisher in publishers))
     for publisher in publishers:
         publisher.ask("ready", 1)

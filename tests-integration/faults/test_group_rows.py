@@ -355,7 +355,7 @@ def test_c17_a_stopped_subscriber_costs_no_time_and_no_memory_and_all_it_missed_
     figure, end, seconds, liveness_s
 ):
     """M: its queue, whatever is published. L: received and lost are what was sent. T: no send waits."""
-    settings = {"numbered": True, "send_timeout": LONG_SEND_TIMEOUT_S, "liveness_s": liveness_s, **QUEUES}
+    settings = {"numbering": True, "send_timeout": LONG_SEND_TIMEOUT_S, "liveness_s": liveness_s, **QUEUES}
     publisher = end("publisher", **settings)
     subscriber = end("subscriber", recv_timeout=PATIENCE_S, **settings)
     subscriber.ask("update", publisher.ask("address"))

@@ -15,8 +15,8 @@ from group_ports.etcd import EtcdLeaderSource
 
 
 def main():
-    url, ttl_s, prefix = sys.argv[1:]
-    source = EtcdLeaderSource([url], ttl_s=int(ttl_s), prefix=prefix)
+    url, lifetime_s, prefix = sys.argv[1:]
+    source = EtcdLeaderSource([url], lifetime_s=int(lifetime_s), prefix=prefix)
     with Group.standalone("rack", "a", size=3, leader_source=source) as group:
         for _ in sys.stdin:
             status = group.status()

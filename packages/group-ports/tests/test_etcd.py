@@ -62,8 +62,8 @@ def scripted(cleanup):
 def join(cleanup, prefix):
     """Join a member that asks these servers."""
 
-    def join(*urls, ttl_s=3, **more):
-        source = EtcdLeaderSource(urls, ttl_s=ttl_s, **{"prefix": prefix, **more})
+    def join(*urls, lifetime_s=3, **more):
+        source = EtcdLeaderSource(urls, lifetime_s=lifetime_s, **{"prefix": prefix, **more})
         group = cleanup.enter_context(
             Group.standalone("rack", "a", size=3, params=FAST, leader_source=source)
         )
@@ -110,7 +110,7 @@ def test_members_elect_one_leader_and_talk_to_it(server, join):
 
 
 def test_a_leader_that_leaves_resigns_and_each_successor_has_a_higher_term(server, join):
-    groups = [join(server.url, ttl_s=30) for _ in range(4)]
+    groups = [join(server.url, lifetime_s=30) for _ in range(4)]
     terms = []
     while groups:
         leader, groups = agreed(groups)
@@ -144,7 +144,7 @@ def test_while_etcd_is_down_nobody_leads_and_then_they_agree_again(tmp_path, cle
     server = EtcdServer(tmp_path)
     cleanup.callback(server.kill)
     server.start()
-    groups = [join(server.url, ttl_s=2) for _ in range(3)]
+    groups = [join(server.url, lifetime_s=2) for _ in range(3)]
     leader, _ = agreed(groups)
     term = leader.term
     server.kill()
@@ -189,10 +189,10 @@ def test_it_speaks_tls(tmp_path, cleanup, join, caplog):
 class MemberProgram:
     """A member in a process of its own."""
 
-    def __init__(self, url, ttl_s, prefix):
+    def __init__(self, url, lifetime_s, prefix):
         program = Path(__file__).with_name("etcd_member.py")
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", program, url, str(ttl_s), prefix],
+            [sys.executable, "-W", "error", program, url, str(lifetime_s), prefix],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
@@ -222,8 +222,8 @@ class MemberProgram:
 
 @pytest.fixture
 def program(server, prefix, cleanup):
-    def program(ttl_s=2):
-        made = MemberProgram(server.url, ttl_s, prefix)
+    def program(lifetime_s=2):
+        made = MemberProgram(server.url, lifetime_s, prefix)
         cleanup.callback(made.close)
         return made
 
@@ -233,7 +233,7 @@ def program(server, prefix, cleanup):
 def test_a_leader_that_is_killed_is_succeeded_when_its_lease_is_over(program, server, join):
     leader = program()
     first = leader.wait_until_it_leads()
-    group = join(server.url, ttl_s=2)
+    group = join(server.url, lifetime_s=2)
     assert group.wait_until(lambda status: status.leader_id == bytes.fromhex(first["id"]), LIMIT_S)
     leader.process.kill()
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
@@ -244,7 +244,7 @@ def test_a_leader_that_was_stopped_does_not_lead_when_it_goes_on(program, server
     """Its first answer after the pause is true already, before it has spoken to etcd again."""
     leader = program()
     first = leader.wait_until_it_leads()
-    group = join(server.url, ttl_s=2)
+    group = join(server.url, lifetime_s=2)
     leader.process.send_signal(signal.SIGSTOP)
     try:
         leader.begin_to_ask()
@@ -282,7 +282,7 @@ def test_the_others_learn_where_the_leader_answers(scripted, join, eventually):
 
 def test_a_leader_that_cannot_reach_etcd_stops_before_its_lease_is_over(scripted, join):
     """The server counts the lease from when it heard of it, the member from before it asked."""
-    group = join(scripted.url, ttl_s=1)
+    group = join(scripted.url, lifetime_s=1)
     assert group.wait_until(lambda status: status.is_leader, LIMIT_S)
     for path in PATHS:
         scripted.behaviour[path] = lambda _: None
@@ -345,7 +345,7 @@ def test_another_leader_is_known_by_what_it_says(scripted, join):
 
 def test_a_former_lease_of_ours_leads_nobody(scripted, join, eventually):
     scripted.behaviour["/v3/election/leader"] = lambda _: scripted.leader(lease="6")
-    group = join(scripted.url, ttl_s=1)
+    group = join(scripted.url, lifetime_s=1)
     eventually(lambda: len(scripted.times("/v3/election/leader")) > 2)
     assert scripted.value is not None
     assert not group.hasLeader()
@@ -438,7 +438,7 @@ HOSTILE = {
 def test_nonsense_makes_no_leader_and_passes(scripted, join, name, path):
     """Whatever etcd answers: the member lives, nobody leads by it, and it recovers."""
     scripted.behaviour[path] = HOSTILE[name]
-    group = join(scripted.url, ttl_s=1)
+    group = join(scripted.url, lifetime_s=1)
     deadline = time.monotonic() + LIMIT_S
     while not group.source.failures:
         assert time.monotonic() < deadline
@@ -469,7 +469,7 @@ def test_nonsense_makes_no_leader_and_passes(scripted, join, name, path):
 )
 def test_a_leader_that_says_nonsense_of_itself_is_none(scripted, join, value, eventually):
     scripted.behaviour["/v3/election/leader"] = leader_saying(value)
-    group = join(scripted.url, ttl_s=1)
+    group = join(scripted.url, lifetime_s=1)
     eventually(lambda: group.source.failures)
     assert not group.hasLeader()
     scripted.behaviour.clear()
@@ -482,7 +482,7 @@ def test_what_only_hints_cannot_lie(scripted, join, name, path, eventually):
     """The keeper reads who leads; a campaign that never ends well, or a flood of hints, changes nothing."""
     scripted.behaviour[path] = HOSTILE[name]
     # So it looks three times in a second.
-    group = join(scripted.url, ttl_s=1)
+    group = join(scripted.url, lifetime_s=1)
     eventually(lambda: len(scripted.times(path)) > 2 and len(scripted.times("/v3/election/leader")) > 2)
     if path == "/v3/election/campaign":
         # Nobody stands, because nothing of what this would change took place.
@@ -494,7 +494,7 @@ def test_what_only_hints_cannot_lie(scripted, join, name, path, eventually):
 def test_failures_of_ever_new_kinds_are_counted_in_bounded_memory(scripted, join, eventually):
     numbers = iter(range(1000))
     scripted.behaviour["/v3/lease/grant"] = lambda _: answer({"error": f"reason {next(numbers)}"}, "500 X")
-    group = join(scripted.url, ttl_s=1)
+    group = join(scripted.url, lifetime_s=1)
     source = group.source
     eventually(lambda: source.failures)
     for number in range(100):
@@ -568,10 +568,10 @@ def test_a_source_serves_one_member(scripted, join):
         ({"urls": ["http://"]}, ValueError),
         ({"urls": ["http://127.0.0.1:2379/v3"]}, ValueError),
         ({"urls": ["http://127.0.0.1:many"]}, ValueError),
-        ({"ttl_s": 0}, ValueError),
-        ({"ttl_s": 3601}, ValueError),
-        ({"ttl_s": 1.5}, TypeError),
-        ({"ttl_s": True}, TypeError),
+        ({"lifetime_s": 0}, ValueError),
+        ({"lifetime_s": 3601}, ValueError),
+        ({"lifetime_s": 1.5}, TypeError),
+        ({"lifetime_s": True}, TypeError),
     ],
 )
 def test_impossible_settings_are_refused(arguments, error):

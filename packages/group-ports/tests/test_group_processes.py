@@ -289,7 +289,7 @@ def test_a_bad_configuration_ends_with_a_line_and_exit_code_2(config, capfd):
 
     assert main(["member", config if isinstance(config, str) else json.dumps(config)]) == 2
     said = capfd.readouterr()
-    assert said.err.startswith("group_ports: ")
+    assert said.err.startswith("group-ports: ")
     assert said.err.count("\n") == 1
     assert said.out == ""
 

@@ -623,7 +623,7 @@ def test_back_pressure_waits_and_then_says_so(make_port, peer):
 @pytest.mark.fault("C17", "group-ports", "L")
 def test_losses_are_counted_to_the_message(make_port, eventually):
     """Without back-pressure a slow subscriber knows how many messages of whom it did not get."""
-    numbered = PortSettings(send_hwm=1, recv_hwm=1, numbered=True, group="ctl.one", linger_s=0)
+    numbered = PortSettings(send_hwm=1, recv_hwm=1, numbering=True, group="ctl.one", linger_s=0)
     pub = make_port(GroupPubPort, settings=numbered)
     sub = make_port(GroupSubPort, settings=PortSettings(recv_hwm=1, group="ctl.one"))
     sub.update(*pub.address)
@@ -645,7 +645,7 @@ def test_losses_are_counted_to_the_message(make_port, eventually):
 
 def test_numbered_messages_of_another_group_are_dropped(make_port):
     """A port number that was used again feeds nothing into the group."""
-    pub = make_port(GroupPubPort, settings=PortSettings(numbered=True, group="ctl.one"))
+    pub = make_port(GroupPubPort, settings=PortSettings(numbering=True, group="ctl.one"))
     sub = make_port(GroupSubPort, settings=PortSettings(group="ctl.two"))
     sub.update(*pub.address)
     pub.wait_ready(1)
@@ -656,7 +656,7 @@ def test_numbered_messages_of_another_group_are_dropped(make_port):
 
 def test_numbered_message_is_a_message_to_old_members(make_port, peer):
     """Tag and payload stand where they did; stamp and number are behind them."""
-    pub = make_port(GroupPubPort, settings=PortSettings(numbered=True, group="ctl.one", clock=lambda: 1.5))
+    pub = make_port(GroupPubPort, settings=PortSettings(numbering=True, group="ctl.one", clock=lambda: 1.5))
     sub = peer(zmq.SUB, connect=pub.address)
     pub.wait_ready(1)
     pub.send(b"x")
@@ -669,7 +669,7 @@ def test_numbered_message_is_a_message_to_old_members(make_port, peer):
     "wrong",
     [
         {"heartbeat_s": 0.0}, {"linger_s": -1.0}, {"send_hwm": 0}, {"port": 70000}, {"member_id": bytes(16)},
-        {"member_id": b"short"}, {"group": ""}, {"numbered": True}, {"send_timeout": -1.0},
+        {"member_id": b"short"}, {"group": ""}, {"numbering": True}, {"send_timeout": -1.0},
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(wrong):
@@ -874,7 +874,7 @@ def test_a_look_at_the_subscriptions_ends_however_many_there_are(make_port, peer
 
 
 def test_numbers_begin_with_one_and_leave_none_out(make_port):
-    publisher = make_port(GroupPubPort, settings=PortSettings(numbered=True, group="a.b"))
+    publisher = make_port(GroupPubPort, settings=PortSettings(numbering=True, group="a.b"))
     subscriber = make_port(GroupSubPort, settings=PortSettings(group="a.b", recv_timeout=10.0))
     subscriber.update(*publisher.address)
     publisher.wait_ready(1)

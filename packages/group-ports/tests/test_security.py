@@ -278,7 +278,7 @@ def test_flood_of_failed_handshakes_stalls_nobody(make_port):
 @pytest.mark.fault("C18", "group-ports", "T")
 def test_stranger_that_stalls_is_cut_off(members, make_port, eventually):
     """HANDSHAKE_IVL: half a greeting and then silence holds a connection as long as the settings say."""
-    keys = settings(members[0], handshake_s=0.2)
+    keys = settings(members[0], handshake_timeout=0.2)
     pub = make_port(GroupPubPort, settings=keys)
     with plain_socket.create_connection(pub.address, 5) as stranger:
         stranger.sendall(bytes([0xFF, 0, 0, 0]))
@@ -508,7 +508,7 @@ def test_keygen_refuses_names_that_are_paths(tmp_path, capsys):
         assert caught.value.code == 2
     (tmp_path / "file").write_text("")
     assert main(["keygen", str(tmp_path / "file"), "ann"]) == 1
-    assert "group_ports:" in capsys.readouterr().err
+    assert "group-ports:" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 

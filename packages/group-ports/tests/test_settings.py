@@ -79,7 +79,7 @@ def test_an_attempt_to_connect_ends_before_the_second_repetition(make_port):
     )
     assert socket.getsockopt(zmq.HANDSHAKE_IVL) == 2000
     assert (
-        make_port(GroupSubPort, settings=PortSettings(handshake_s=0.5))
+        make_port(GroupSubPort, settings=PortSettings(handshake_timeout=0.5))
         .getSocket()
         .getsockopt(zmq.CONNECT_TIMEOUT)
         == 500

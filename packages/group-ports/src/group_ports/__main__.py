@@ -1,4 +1,4 @@
-"""Command line: ``python -m group_ports keygen`` and ``member``.
+"""Command line: ``group-ports keygen`` and ``member``.
 
 Exit codes: 0 done; 1 a file or the network failed; 2 wrong arguments, or a wrong
 configuration. A signal ends `member` as it ends any program: 128 + n for a shell.
@@ -17,7 +17,7 @@ from group_ports._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PROGRAM: Final = "group_ports"
+_PROGRAM: Final = "group-ports"
 _EXIT_FAILED: Final = 1
 _EXIT_WRONG: Final = 2
 _EXIT_CODES: Final = (

@@ -162,7 +162,7 @@ MessageFailed or None
             As `recv`.
         """
         settings = self._settings
-        return loads(self.recv(), allowed=settings.allowed, max_objects=settings.max_objects)
+        return loads(self.recv(), allowed=settings.allowed_classes, max_objects=settings.max_objects)
 
     def getSocket(self) -> zmq.Socket[bytes]:
         """Return a socket that is readable while something waits for `handleMessage`; only to be polled."""

@@ -69,7 +69,7 @@ class MemberPorts:
         self.poller = zmq.Poller()
         # Numbered, so that members of another group know them for strangers: its publisher
         # may have got the TCP port of one that left. Members of the original take no notice.
-        numbered = replace(settings, numbered=True)
+        numbered = replace(settings, numbering=True)
         self.publisher = GroupPubPort(parent, f"{name}.pub", spec, settings=numbered)
         self.subscriber = GroupSubPort(parent, f"{name}.sub", spec, settings=settings)
         self.query: GroupQryPort | None = None

@@ -178,12 +178,12 @@ class GroupPort(Traffic):
 
     # -- objects ------------------------------------------------------------------------------------
 
-    def take(self, wait_s: float = 0.0) -> Arrival | None:
+    def take(self, timeout: float = 0.0) -> Arrival | None:
         """Return the next message, read, of whatever tag; None if none came in time.
 
         Parameters
         ----------
-        wait_s : float
+        timeout : float
             Seconds, at the most.
 
         Raises
@@ -194,7 +194,7 @@ class GroupPort(Traffic):
             It is closed, or the context ended.
         """
         try:
-            good, _ = self._next(None, wait_s)
+            good, _ = self._next(None, timeout)
         except PortTimeout:
             return None
         return self._reception.arrival(good, self._sender)
@@ -205,7 +205,9 @@ class GroupPort(Traffic):
     def _recv_object(self) -> Any:
         payload = self.recv()
         try:
-            return loads(payload, allowed=self.settings.allowed, max_objects=self.settings.max_objects)
+            return loads(
+                payload, allowed=self.settings.allowed_classes, max_objects=self.settings.max_objects
+            )
         except ObjectRefused as error:
             self._reception.drop("object refused", error)
             raise

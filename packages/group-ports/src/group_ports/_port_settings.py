@@ -43,7 +43,7 @@ class PortSettings:
         together; of a publisher with `back_pressure` for 60 s at the least. A
         process that is stopped while nothing is sent to it is not noticed: its
         system answers.
-    handshake_s : float
+    handshake_timeout : float
         Seconds that a peer may take to connect and to say who it is.
     reconnect_s, reconnect_max_s : float
         First and longest pause between two attempts to connect.
@@ -51,7 +51,7 @@ class PortSettings:
         Of publishers: wait for a subscriber that is slow, up to the send
         timeout, and then raise `PortTimeout`, instead of dropping its messages.
         One slow subscriber then holds up all, a dead one for 60 s.
-    numbered : bool
+    numbering : bool
         Of publishers: add the stamp and the frame that let subscribers of this
         package count losses (`wireframe.group.Extension`). Needs `group`. Off by
         default: members of the original deliver such messages, but do not read
@@ -67,7 +67,7 @@ class PortSettings:
         Of ports that bind: the TCP port, 0 for any that is free.
     keys : CurveKeys, optional
         Encryption and who may connect; else the keys of the parent, if it has any.
-    allowed : tuple of type
+    allowed_classes : tuple of type
         Classes whose objects `recv_pyobj` may build beside plain data; by
         module and name, nothing is imported for it.
     max_objects : int
@@ -94,21 +94,21 @@ class PortSettings:
     linger_s: float = 1.0
     heartbeat_s: float = 1.0
     liveness_s: float = 3.0
-    handshake_s: float = 2.0
+    handshake_timeout: float = 2.0
     reconnect_s: float = 0.1
     reconnect_max_s: float = 1.0
     back_pressure: bool = False
-    numbered: bool = False
+    numbering: bool = False
     group: str | None = None
     member_id: bytes | None = None
     port: int = 0
     keys: CurveKeys | None = None
-    allowed: tuple[type, ...] = ()
+    allowed_classes: tuple[type, ...] = ()
     max_objects: int = 1_000_000
     clock: Callable[[], float] = field(default=time.time, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("heartbeat_s", "liveness_s", "handshake_s", "reconnect_s", "reconnect_max_s"):
+        for name in ("heartbeat_s", "liveness_s", "handshake_timeout", "reconnect_s", "reconnect_max_s"):
             if not 0.001 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is at least a millisecond, not {getattr(self, name)}")
         if not 0 <= self.linger_s < math.inf:
@@ -121,7 +121,7 @@ class PortSettings:
             raise ValueError(f"a member id is 16 bytes and begins with no zero, not {self.member_id!r}")
         if self.group is not None and not 0 < len(self.group.encode()) <= _MAX_NAME:
             raise ValueError(f"the name of a group has 1 to {_MAX_NAME} bytes, not {self.group!r}")
-        if self.numbered and self.group is None:
+        if self.numbering and self.group is None:
             raise ValueError("messages are numbered for a group, so it needs a name")
         milliseconds(self.send_timeout)
         milliseconds(self.recv_timeout)

@@ -138,7 +138,7 @@ class GroupPubPort(GroupPort):
                 raise PortTimeout(f"{now} of {count} subscribers in time", PortError.EAGAIN)
             self._wait_readable(rest)
 
-    def take(self, wait_s: float = 0.0) -> NoReturn:
+    def take(self, timeout: float = 0.0) -> NoReturn:
         """Refuse: a publisher hears nobody."""
         self._refuse("take")
 
@@ -165,7 +165,7 @@ class GroupPubPort(GroupPort):
             raise port_error("send", error) from error
 
     def _encode(self, tag: bytes, payload: bytes) -> list[bytes]:
-        if not self.settings.numbered or self._group_id is None:
+        if not self.settings.numbering or self._group_id is None:
             return super()._encode(tag, payload)
         extension = Extension(self._sent + 1, self.member_id, self._group_id)
         return encode_frames(tag, payload, stamp=self.settings.clock(), extension=extension)

@@ -29,7 +29,7 @@ def apply(socket: zmq.Socket[bytes], settings: PortSettings) -> None:
     socket : zmq.Socket
     settings : PortSettings
     """
-    handshake_ms = _ms(settings.handshake_s)
+    handshake_ms = _ms(settings.handshake_timeout)
     for option, value in (
         (zmq.SNDTIMEO, settings.send_wait_ms),
         (zmq.RCVTIMEO, settings.recv_wait_ms),

@@ -151,7 +151,7 @@ class Traffic(SocketHolder):
             payload = memoryview(payload).tobytes()
         if len(payload) > self._max_size:
             raise ValueError(f"{len(payload)} bytes, and at most {self._max_size} are accepted")
-        if self.isTimed or self.settings.numbered or tag not in _KNOWN_TAGS:
+        if self.isTimed or self.settings.numbering or tag not in _KNOWN_TAGS:
             return self._encode(tag, payload)
         return tag, payload
 

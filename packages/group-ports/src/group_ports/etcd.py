@@ -62,7 +62,7 @@ class EtcdLeaderSource:
     urls : iterable of str
         ``http://host:port`` or ``https://host:port`` of the servers of one cluster,
         as clients reach them. The next one is asked when one fails.
-    ttl_s : int
+    lifetime_s : int
         Seconds of the lease, 1 to 3600: this long after a leader has died another
         one may lead; and if etcd cannot be reached for nine tenths of it, nobody does.
     prefix : str
@@ -89,7 +89,7 @@ class EtcdLeaderSource:
 
     Examples
     --------
-    >>> source = EtcdLeaderSource(["http://10.0.0.5:2379", "http://10.0.0.6:2379"], ttl_s=5)
+    >>> source = EtcdLeaderSource(["http://10.0.0.5:2379", "http://10.0.0.6:2379"], lifetime_s=5)
     >>> source.failures
     Counter()
     """
@@ -98,7 +98,7 @@ class EtcdLeaderSource:
         self,
         urls: Iterable[str] = ("http://127.0.0.1:2379",),
         *,
-        ttl_s: int = 5,
+        lifetime_s: int = 5,
         prefix: str = "group-ports/",
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
@@ -107,17 +107,17 @@ class EtcdLeaderSource:
         self._servers = [Server.from_url(url) for url in urls]
         if not self._servers:
             raise ValueError("no server of etcd")
-        if isinstance(ttl_s, bool) or not isinstance(ttl_s, int):
-            raise TypeError(f"a lease is a whole number of seconds, not {ttl_s!r}")
-        if not 1 <= ttl_s <= _LONGEST_LEASE_S:
-            raise ValueError(f"a lease of {ttl_s} s")
+        if isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int):
+            raise TypeError(f"a lease is a whole number of seconds, not {lifetime_s!r}")
+        if not 1 <= lifetime_s <= _LONGEST_LEASE_S:
+            raise ValueError(f"a lease of {lifetime_s} s")
         if ssl_context is None and any(server.is_secure for server in self._servers):
             ssl_context = ssl.create_default_context()
         self._ssl_context = ssl_context
-        self._ttl_s = ttl_s
+        self._ttl_s = lifetime_s
         self._prefix = prefix
-        self._question_s = min(ttl_s / 4, _LONGEST_QUESTION_S)
-        self._retry_s = min(ttl_s / 10, 1.0)
+        self._question_s = min(lifetime_s / 4, _LONGEST_QUESTION_S)
+        self._retry_s = min(lifetime_s / 10, 1.0)
         self._name = ""
         self._member_id = b""
         self._tell: Callable[[Leadership | None], None] = _tell_nobody

@@ -2,7 +2,7 @@
 
 Two layouts::
 
-    per member (``python -m group_ports keygen``)      shared, as the original
+    per member (``group-ports keygen``)                shared, as the original
 
     directory/                                         one pair for everything,
       group.key   group.key_secret                     CurveKeys(public, secret)
@@ -91,7 +91,7 @@ class CurveKeys:
 
     @classmethod
     def load(cls, directory: Path | str, member: str) -> Self:
-        """Read what ``python -m group_ports keygen`` wrote.
+        """Read what ``group-ports keygen`` wrote.
 
         Parameters
         ----------

@@ -23,8 +23,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         description="Make a key pair for the group, if there is none yet, and one for each member. Give each "
         "machine group.key_secret, its own .key_secret and all .key files. Existing keys are kept.",
     )
-    parser.add_argument("directory", type=Path, help="where the keys are, or are to be")
-    parser.add_argument("member", nargs="+", type=_name, help="name of a member")
+    parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where the keys are, or are to be")
+    parser.add_argument("member", metavar="MEMBER", nargs="+", type=_name, help="name of a member")
     parser.set_defaults(command=run)
 
 

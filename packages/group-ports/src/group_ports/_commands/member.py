@@ -44,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         description="Run one member of a group: commands on standard input, events on standard output, one "
         "JSON object a line. For programs in other languages, and for tests.",
     )
-    parser.add_argument("config", help="a JSON object, or the file that holds it")
+    parser.add_argument("config", metavar="CONFIG", help="a JSON object, or the file that holds it")
     parser.set_defaults(command=run)
 
 
