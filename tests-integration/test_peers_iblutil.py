@@ -287,6 +287,7 @@ FAULTS = {"loss": 0.2, "duplication": 0.1, "delay_s": 0.005}
 
 
 @pytest.mark.fault("C25", "echo-rig", "L")
+@pytest.mark.fault("C11", "echo-udp", "L")
 @NUMBERING
 def test_through_a_bad_network_a_real_receiver_meets_no_storm_and_each_failure_is_reported(
     numbering, tmp_path
@@ -337,6 +338,7 @@ def test_through_a_bad_network_a_real_receiver_meets_no_storm_and_each_failure_i
     run(main())
 
 
+@pytest.mark.fault("C11", "echo-udp", "L")
 @NUMBERING
 def test_through_a_bad_network_a_real_sender_closes_itself_and_ours_serves_the_next(numbering, tmp_path):
     async def main() -> None:

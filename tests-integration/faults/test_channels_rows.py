@@ -87,7 +87,7 @@ def expected(sent, got):
     return order, late, repeated
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.fault("C11", "udp-multicast", "LW")
 def test_c11_a_receiver_returns_what_came_whole_once_and_counts_the_rest(figure):
     """L W: messages whose datagrams all came are returned, each once; lost, late and repeated are exact."""

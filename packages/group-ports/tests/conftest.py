@@ -9,6 +9,17 @@ from pathlib import Path
 
 import pytest
 import zmq
+from hypothesis import HealthCheck, settings
+
+# The same examples on every machine; how fast one is depends on what else the machine does.
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any machine")
 
 #: Seconds after which whatever is waited for is not going to happen.
 LIMIT_S = 10.0

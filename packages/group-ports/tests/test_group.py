@@ -189,7 +189,9 @@ def test_recv_takes_messages_and_leaves_news(join):
     assert follower.recv_pyobj() == {"a": [1, 2.5]}
     leader.sendToMember_pyobj("down")
     assert follower.recv_pyobj() == "down"
-    assert next_event(leader, LeaderElected).leader_id == leader.getGroupId()
+    # Another one may have led before, for a moment.
+    while next_event(leader, LeaderElected).leader_id != leader.getGroupId():
+        pass
 
 
 def test_an_object_that_is_no_plain_data_is_refused(pair):
