@@ -35,6 +35,7 @@ from mxl_sockets import (
     _loop,
     _open_hub,
     _poll,
+    _running,
 )
 from mxl_sockets._client import Phase
 from mxl_sockets._listen import Listener
@@ -351,9 +352,9 @@ def simulation():
     """Replace the hub's event source and clock; gives ``run(setup, schedule, judge) -> History``."""
     current = []
     clock = types.SimpleNamespace(monotonic=lambda: current[-1].now)
-    replaced = [(module, "time", clock) for module in (_coupling, _loop, _open_hub)]
+    replaced = [(module, "time", clock) for module in (_coupling, _running, _loop, _open_hub)]
     replaced += [
-        (_coupling, "make_poller", lambda: current[-1]),
+        (_running, "make_poller", lambda: current[-1]),
         (_accept, "prepare_tcp", lambda line: None),
         (_lifecycle, "listen_tcp", lambda *_: Listener(current[-1].door)),
         (_poll, "Waker", SilentWaker),

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from mxl_sockets import AggregatedSocketHub, _accept, _aggregate_coupling, _aggregate_links
+from mxl_sockets import AggregatedSocketHub, _accept, _aggregate_links, _running
 from mxl_sockets._aggregate_connection import BridgeConnection
 from mxl_sockets._poll import SelectorPoller
 
@@ -75,7 +75,7 @@ def failing(monkeypatch):
 
         monkeypatch.setattr(_aggregate_links, "BridgeConnection", Connection)
         monkeypatch.setattr(
-            _aggregate_coupling,
+            _running,
             "make_poller",
             lambda: Failing(SelectorPoller(), schedule, "register"),
         )

@@ -19,7 +19,7 @@ from .scripted_bridge import PumpedBridge
 # Nothing here waits: how long it takes is the machine's affair.
 pytestmark = pytest.mark.timeout(600)
 
-SEEDS = 500
+SEEDS = 250
 GROUPS = ("a", "b", "c")
 MOLECULES = 7
 STEPS = 6

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxl_sockets._arrays import amplitudes_of, fields_of_array, fields_of_requests
+from mxl_sockets._arrays import fields_of_array, fields_of_requests, vectors_of
 from mxl_sockets._requests import RequestBlock
 from wireframe import ipi
 
@@ -42,7 +42,7 @@ def test_real_numbers_of_any_kind_become_float64(kind):
 def test_every_bit_pattern_is_passed_through():
     assert fields_of_requests(requests(AWKWARD[:3], AWKWARD[3:])) == AWKWARD.tobytes()
     assert fields_of_array(AWKWARD.reshape(2, 3), 2) == AWKWARD.tobytes()
-    assert amplitudes_of(AWKWARD.tobytes()).tobytes() == AWKWARD.tobytes()
+    assert vectors_of(AWKWARD.tobytes()).tobytes() == AWKWARD.tobytes()
 
 
 def test_arrays_may_lie_in_memory_in_any_way():
@@ -124,17 +124,17 @@ def test_fields_are_a_copy():
 def test_both_ways_in_give_the_same_bytes_and_the_way_out_gives_them_back(rows):
     block = fields_of_array(rows, len(rows))
     assert block == fields_of_requests(requests(*rows))
-    back = amplitudes_of(block)
+    back = vectors_of(block)
     assert back.shape == (len(rows), 3)
     assert back.dtype == np.float64
     assert back.tobytes() == block
 
 
 def test_amplitudes_can_be_written_to():
-    amplitudes = amplitudes_of(struct.pack("<3d", 1, 2, 3))
+    amplitudes = vectors_of(struct.pack("<3d", 1, 2, 3))
     amplitudes += 1
     assert amplitudes.tolist() == [[2, 3, 4]]
-    assert amplitudes_of(b"").shape == (0, 3)
+    assert vectors_of(b"").shape == (0, 3)
 
 
 @pytest.mark.parametrize("last", [ipi.GETFORCE, ipi.STATUS])

@@ -129,7 +129,7 @@ def test_c04_a_peer_killed_at_any_byte_of_its_reply_costs_no_step(rig):
             puppet.kill()
         start = time.monotonic()
         assert world.attempt(step, 5.0) == {}
-        assert time.monotonic() - start < 5.0 + MARGIN_S
+        assert time.monotonic() - start < LIMIT_S
         assert world.hub.paused
         report = world.hub.status().last_error
         assert "127.0.0.1:" in report
@@ -709,7 +709,7 @@ def test_c20_clients_are_not_pickled_either(kind):
 
 # -- C24: a soak --------------------------------------------------------------------------------------------
 
-SOAK_STEPS = int(os.environ.get("MXL_SOCKETS_SOAK_STEPS", "3000"))
+SOAK_STEPS = int(os.environ.get("MXL_SOCKETS_SOAK_STEPS", "1500"))
 CHURN_STEPS = 25
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import pickle
@@ -12,13 +13,15 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from mxl_sockets import SocketHub, _conversation, _hub_client
+from mxl_sockets import ForceField, SocketHub, _conversation, _hub_client
 from mxl_sockets._connect import Backoff
 from mxl_sockets._driver_protocol import DriverProtocol, End
+from mxl_sockets._model import as_model
 from mxl_sockets.driver import Driver, DriverSummary
 from mxl_sockets.errors import HubProtocolError, ModelError
 from mxl_sockets.two_level import TwoLevelSystem
@@ -226,10 +229,8 @@ def test_gives_up_when_no_hub_appears_and_says_which_and_why():
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-        began = time.monotonic()
         with pytest.raises(TimeoutError, match=rf"hub 127.0.0.1:{port}: gave up after 0\.\d s.*refused"):
             Driver(abs, ("127.0.0.1", port), connect_timeout=0.2).run()
-    assert time.monotonic() - began < 2
 
 
 def test_finds_a_hub_again_that_was_killed_and_restarted_on_its_port(hub, start):
@@ -349,18 +350,17 @@ def test_a_hub_that_hangs_up_at_once_after_a_loss_counts_as_gone(hub, start):
 
 
 @needs_unix
-def test_stop_wakes_a_waiting_driver_at_once(kind, start, tmp_path):
+def test_stop_wakes_a_waiting_driver_at_once(kind, start, tmp_path, monkeypatch):
     """From another thread, while it waits for the hub's next word."""
+    monkeypatch.setattr(_conversation, "TICK_S", 60.0)  # it does not look up by itself
     with contextlib.closing(Hub(kind, str(tmp_path / "hub"))) as hub:
         running = start(**hub.where)
         sock = hub.accept()
         sock.sendall(INIT + STATUS)
         assert read(sock, 12) == READY
-        began = time.monotonic()
         running.driver.stop()
         running.driver.stop()
         assert running.end().reason is End.STOPPED
-        assert time.monotonic() - began < 0.5
         assert sock.recv(1) == b""
 
 
@@ -466,11 +466,9 @@ def test_a_failing_model_closes_the_connection_and_shows_its_traceback(hub, star
 
     running = start(model, **hub.where)
     sock = hub.accept()
-    began = time.monotonic()
     sock.sendall(INIT + ipi.encode_request((0, 0, 1)))
     with contextlib.suppress(ConnectionResetError):
         assert sock.recv(1) == b""
-    assert time.monotonic() - began < 1
     with pytest.raises(ModelError, match="no dipole"):
         running.end()
     assert "Traceback" in caplog.text
@@ -505,8 +503,9 @@ def test_a_hub_that_breaks_the_protocol_is_named_and_left(hub, start, caplog, ho
         assert sock.recv(1) == b""
 
 
-def test_a_hub_that_dies_inside_a_message_is_lost_not_hostile(hub, start, caplog):
-    """For each byte of a request; nothing is committed for it."""
+def test_a_hub_that_dies_inside_a_message_is_lost_not_hostile(hub, start, caplog, monkeypatch):
+    """At each boundary of a request; nothing is committed for it."""
+    monkeypatch.setattr(Backoff, "LARGEST_S", 0.05)
     running = start(**hub.where)
     request = ipi.encode_request((0, 0, 1))
     for cut in (1, 11, 12, 155, 159, 160, 183, 190, 195):
@@ -518,6 +517,28 @@ def test_a_hub_that_dies_inside_a_message_is_lost_not_hostile(hub, start, caplog
     summary = running.end()
     assert (summary.reason, summary.steps, summary.connections) == (End.EXIT, 0, 10)
     assert "inside a message" in caplog.text
+
+
+@pytest.mark.fault("C3", "mxl-sockets", "M")
+@pytest.mark.parametrize(
+    "announced",
+    [
+        INIT + ipi.encode_init(7)[:16] + struct.pack("<i", 16 << 20),
+        INIT + ipi.encode_posdata(())[:156] + struct.pack("<i", 1 << 20),
+    ],
+    ids=["text", "atoms"],
+)
+def test_nothing_is_allocated_for_what_a_hub_only_announces(hub, start, announced):
+    """The longest INIT, the largest number of atoms: memory grows by what has come."""
+    tracemalloc.start()
+    try:
+        running = start(ForceField(lambda *_: ()), message_timeout=0.2, reconnect=False, **hub.where)
+        hub.accept().sendall(announced)
+        assert running.end().reason is End.LOST
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_an_idle_timeout_ends_a_silent_conversation(hub, start):
@@ -552,6 +573,47 @@ def test_a_stop_between_connecting_and_reading_is_seen():
         )
         assert conversation.run() is End.STOPPED
         assert conversation.messages == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel what was not taken yet")
+def test_the_numbers_of_a_request_are_read_in_few_calls_however_many_pieces_they_come_in():
+    """ASE writes header, matrices, atom count and positions one by one: header, up to the count, the rest."""
+    import fcntl
+    import termios
+
+    reads = []
+
+    class Counted(socket.socket):
+        def recv(self, size, flags=0):
+            reads.append(size)
+            return super().recv(size, flags)
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Counted(fileno=ours.detach()) as counted:
+        conversation = _conversation.Conversation(
+            counted,
+            ipi.Decoder(),
+            DriverProtocol(as_model(lambda field: field)),
+            is_stopped=lambda: False,
+            idle_timeout=None,
+            message_timeout=LIMIT_S,
+        )
+        thread = threading.Thread(target=conversation.run)
+        thread.start()
+        try:
+            request = INIT + ipi.encode_request((1, 2, 3))
+            at = [0, *(len(INIT) + where for where in (12, 84, 156, 160, 184, 196))]
+            for begin, end in itertools.pairwise(at):
+                theirs.sendall(request[begin:end])
+                wait_until(
+                    lambda: struct.unpack("i", fcntl.ioctl(theirs, termios.TIOCOUTQ, bytes(4)))[0] == 0
+                )
+            assert len(read(theirs, ipi.REPLY_LENGTH)) == ipi.REPLY_LENGTH
+            theirs.sendall(EXIT)
+        finally:
+            theirs.shutdown(socket.SHUT_WR)
+            thread.join(LIMIT_S)
+        assert reads[1:3] == [148, 24]
 
 
 def test_a_trickle_of_bytes_does_not_outwit_the_idle_timeout(hub, start):
@@ -678,9 +740,7 @@ def test_a_forked_child_neither_keeps_the_connection_nor_runs_the_driver(hub):
         parent.stdin.flush()
         assert parent.stdout.readline().startswith("ForeignProcessError the driver of ")
         assert parent.wait(LIMIT_S) == 0
-        began = time.monotonic()
         assert sock.recv(1) == b""
-        assert time.monotonic() - began < 1
         parent.stdin.close()
         assert parent.stdout.read() == ""  # until the child has ended
 

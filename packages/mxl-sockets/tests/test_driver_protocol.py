@@ -12,6 +12,7 @@ import pytest
 from mxl_sockets._driver_protocol import DriverProtocol, End
 from mxl_sockets._model import FunctionModel, Parameters, as_model
 from mxl_sockets.errors import ModelError
+from mxl_sockets.forces import ForceField
 from wireframe import NEED_DATA, BadHeader, BadPayload, FrameError, ipi
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "mxl-sockets.json").read_text())["vectors"]
@@ -205,6 +206,14 @@ def test_a_drivers_own_message_is_the_hubs_fault():
 def test_more_atoms_than_the_model_has_are_refused():
     with pytest.raises(BadPayload, match="2 atoms, want 1"):
         ready().receive(posdata(0, 0, 0, 0, 0, 0))
+
+
+def test_positions_of_no_atom_are_refused_by_a_force_field_too():
+    """Programs have one atom at least; any other number suits it."""
+    protocol = ready(ForceField(lambda positions, cell: (0.0, positions)))
+    assert protocol.nat is None
+    with pytest.raises(BadPayload, match="0 atoms, want at least one"):
+        protocol.receive(posdata())
 
 
 def test_a_model_of_several_atoms_sees_and_returns_rows():

@@ -13,7 +13,7 @@ import os
 
 import pytest
 
-from mxl_sockets import _accept, _coupling
+from mxl_sockets import _accept, _running
 from mxl_sockets._connection import Connection
 
 FAULTS = ["EINTR", "EAGAIN", "ECONNRESET", "ENOBUFS", "EMFILE", "EPIPE", "ECONNABORTED", "ETIMEDOUT"]
@@ -216,7 +216,7 @@ def test_queued_output_that_cannot_be_sent_costs_the_connection(make_hub, script
 
 def test_a_connection_that_cannot_be_watched_is_refused(make_hub, pumped, monkeypatch, caplog):
     """No room in the event source: the newcomer is closed, the hub lives."""
-    make = _coupling.make_poller
+    make = _running.make_poller
     refusals = [1]
 
     class Full:
@@ -233,7 +233,7 @@ def test_a_connection_that_cannot_be_watched_is_refused(make_hub, pumped, monkey
             return getattr(self.real, attribute)
 
     pollers = []
-    monkeypatch.setattr(_coupling, "make_poller", lambda: pollers.append(Full()) or pollers[-1])
+    monkeypatch.setattr(_running, "make_poller", lambda: pollers.append(Full()) or pollers[-1])
     hub = make_hub()
     pollers[0].ready = True
     unlucky, lucky = pumped(hub), pumped(hub)

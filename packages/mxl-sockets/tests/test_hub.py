@@ -27,6 +27,7 @@ from mxl_sockets import (
     _listen,
     _open_hub,
     _poll,
+    _running,
 )
 from mxl_sockets._quiet_log import MAX_CAUSES, QuietLogger
 from mxl_sockets.status import HubStatus
@@ -1086,7 +1087,7 @@ def test_a_v4_peer_of_a_v6_listener_is_found_in_the_allow_list(make_hub, scripte
 
 def test_an_event_source_of_another_system_serves_as_well(monkeypatch, make_hub, scripted, background):
     """Where there is no epoll, `selectors` does the same."""
-    monkeypatch.setattr(_coupling, "make_poller", _poll.SelectorPoller)
+    monkeypatch.setattr(_running, "make_poller", _poll.SelectorPoller)
     hub = make_hub()
     deaf, driver = scripted(hub), scripted(hub)
     assert hub.wait_until_bound({0: {"blob": "x" * (8 << 20)}, 1: {}})
@@ -1288,15 +1289,15 @@ def test_a_forgotten_hub_gives_up_what_it_holds(tmp_path, scripted, descriptors)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
-@pytest.mark.parametrize("part", ["make_poller", "Exchange"])
-def test_a_constructor_that_fails_late_leaves_nothing(tmp_path, monkeypatch, descriptors, part):
+@pytest.mark.parametrize(("module", "part"), [(_running, "make_poller"), (_coupling, "Exchange")])
+def test_a_constructor_that_fails_late_leaves_nothing(tmp_path, monkeypatch, descriptors, module, part):
     """Out of descriptors after binding: the path and all sockets are released."""
     before = descriptors()
 
     def fail(*arguments):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(_coupling, part, fail)
+    monkeypatch.setattr(module, part, fail)
     with pytest.raises(OSError, match="Too many"):
         SocketHub(unixsocket=str(tmp_path / "hub"))
     gc.collect()

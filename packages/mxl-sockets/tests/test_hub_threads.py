@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from mxl_sockets import SocketHub, _coupling, _loop, _poll
+from mxl_sockets import SocketHub, _coupling, _loop, _poll, _running
 from mxl_sockets._connection import Connection
 from wireframe import ipi
 
@@ -47,8 +47,8 @@ class Polls:
 def polls(monkeypatch):
     """The event source of the next hub."""
     made = []
-    make = _coupling.make_poller
-    monkeypatch.setattr(_coupling, "make_poller", lambda: made.append(Polls(make())) or made[-1])
+    make = _running.make_poller
+    monkeypatch.setattr(_running, "make_poller", lambda: made.append(Polls(make())) or made[-1])
     return made
 
 
@@ -304,7 +304,6 @@ def test_a_driver_lost_in_a_commit_made_late_pauses_the_step(bound, monkeypatch)
     assert hub.step_barrier(fields, timeout=1) == {}
     assert hub.paused
     assert list(hub.status().bound) == [1]
-    hub.stop()
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers for signals")
@@ -410,7 +409,7 @@ def test_an_interrupt_between_two_system_calls_loses_no_step(
 @pytest.fixture
 def prompt(monkeypatch):
     """Pump the drivers of a list whenever the hub waits for a reply; a function may take the hub's place."""
-    monkeypatch.setattr(_loop, "LONGEST_READING", 60.0)  # in order, however slow this machine is just now
+    monkeypatch.setattr(_coupling, "LONGEST_READING", 60.0)  # in order, however slow this machine is just now
     drivers = []
 
     class Prompt(Connection):

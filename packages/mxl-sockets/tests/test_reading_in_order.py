@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mxl_sockets import _connection, _loop
+from mxl_sockets import _connection, _coupling
 from mxl_sockets._connection import NO_WAIT, Connection
 from wireframe import ipi
 
@@ -36,7 +36,7 @@ def reads(monkeypatch):
 
     actions["count"] = 0
     monkeypatch.setattr("mxl_sockets._links.Connection", Watched)
-    monkeypatch.setattr(_loop, "LONGEST_READING", 60.0)  # in order, however slow this machine is just now
+    monkeypatch.setattr(_coupling, "LONGEST_READING", 60.0)  # in order, however slow this machine is just now
     return actions
 
 
@@ -143,7 +143,7 @@ def test_who_is_late_is_waited_for_by_the_poller(bound, reads, background, event
 def test_a_near_deadline_allows_no_waiting_reads(bound, reads):
     """However the drivers dawdle, reading in order cannot carry a call over its deadline."""
     hub, drivers = bound(3)
-    assert hub.step_barrier(FIELDS, timeout=_loop.LONGEST_BATCH / 2) == {}
+    assert hub.step_barrier(FIELDS, timeout=_coupling.LONGEST_BATCH / 2) == {}
     assert reads["count"] == 0
     for driver in drivers:
         answer(driver)
@@ -152,7 +152,7 @@ def test_a_near_deadline_allows_no_waiting_reads(bound, reads):
 
 def test_slow_reading_in_order_ends_after_a_batch(bound, reads, monkeypatch):
     """The lock is not held for long: then the poller goes on, and others get their turn."""
-    monkeypatch.setattr(_loop, "LONGEST_READING", 0.01)
+    monkeypatch.setattr(_coupling, "LONGEST_READING", 0.01)
     hub, drivers = bound(20)
     fields = {one: {"efield_au": (1.0, 0.0, 0.0)} for one in range(20)}
 

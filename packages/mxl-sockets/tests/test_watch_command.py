@@ -167,13 +167,15 @@ def test_who_does_not_finish_is_left_in_time(impostor, pieces):
 # -- over and over -------------------------------------------------------------
 
 
-def test_it_ends_when_the_hub_is_gone(hub):
+def test_it_ends_when_the_hub_is_gone(bound, runtime):
+    hub, (driver,) = bound(status_socket=True)
     shown = []
     watch = Watch(Path(hub.status_path), 0.1)
 
     def show(status):
         shown.append(status)
         if len(shown) == 3:
+            driver.close()  # else the hub waits for its BYE
             hub.stop()
 
     with contextlib.closing(watch), pytest.raises(NoStatusError, match="the hub has gone"):
@@ -268,10 +270,12 @@ def test_each_bridge_that_holds_a_step_is_named_with_its_group(
 
         eventually(lambda: "40 awaited" in look())
         held = look().partition("held by\n")[2].splitlines()[:2]
+        peers = {group: "{}:{}".format(*bridge.sock.getsockname()) for group, bridge in bridges.items()}
+        for bridge in bridges.values():
+            bridge.close()  # else the hub waits for their BYE
     for line, first, group in zip(held, (0, 40), "ac", strict=True):
-        peer = "{}:{}".format(*bridges[group].sock.getsockname())
         assert line.startswith(f"  molecule {first} and 19 more for ")
-        assert line.endswith(f", {peer}, group {group}")
+        assert line.endswith(f", {peers[group]}, group {group}")
 
 
 def test_it_can_be_stopped_while_it_waits(hub, background):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from mxl_sockets._aggregate_link import LinkPhase
 from mxl_sockets._aggregate_links import BridgeLinks
-from mxl_sockets._loop import Loop
-from mxl_sockets._poll import make_poller
+from mxl_sockets._running import Running
 from mxl_sockets.errors import HubStopped, StepTimeout
 
 if TYPE_CHECKING:
@@ -19,11 +17,9 @@ if TYPE_CHECKING:
     from mxl_sockets._aggregate_roster import Group, GroupRoster
     from mxl_sockets._aggregate_settings import AggregateSettings
     from mxl_sockets._aggregate_shares import Answer
-    from mxl_sockets._exchange import Exchange
-    from mxl_sockets._listen import Listener
 
 
-class GroupCoupling:
+class GroupCoupling(Running[BridgeLinks]):
     """An aggregated hub's sockets and rules behind its public face.
 
     Every method but `close_in_child` wants `lock` to be held.
@@ -47,30 +43,9 @@ class GroupCoupling:
         latency: float,
         links: type[BridgeLinks] | None = None,
     ) -> None:
-        poller = make_poller()
-        try:
-            self.exchange = (links or BridgeLinks)(poller, roster, settings, allowed)
-        except BaseException:
-            poller.close()
-            raise
-        # The loop needs no more of an exchange than both kinds have.
-        self.loop = Loop(poller, cast("Exchange", self.exchange))
-        self.lock = self.loop.lock
+        super().__init__(lambda poller: (links or BridgeLinks)(poller, roster, settings, allowed), latency)
         self.roster = roster
         self.barrier = self.exchange.barrier
-        self.stopping = False
-        self.steps = 0
-        self._latency = latency
-
-    def listen(self, listener: Listener) -> None:
-        """Own a listener."""
-        self.exchange.acceptor.add(listener)
-        self.loop.wake()
-
-    def look(self) -> None:
-        """Handle what has arrived; wait for nothing."""
-        if not self.stopping:
-            self.loop.look()
 
     def bind(
         self, groups: Iterable[Group[BridgeConnection]], deadline: float, *, require_init: bool = True
@@ -156,37 +131,3 @@ class GroupCoupling:
     def open_groups(self) -> list[Group[BridgeConnection]]:
         """Return the groups of the frozen step that have not answered."""
         return [self.roster.groups[group_id] for group_id in self.barrier.unanswered()]
-
-    def shut_down(self, wait: float) -> None:
-        """Stop all bridges; return when all have answered or after `wait` seconds.
-
-        Who connects meanwhile was not asked and is not waited for. If the hub
-        is stopped meanwhile, whoever stops it does the rest.
-        """
-        final = self.stopping
-        deadline = time.monotonic() + max(0.0, wait)
-        self.loop.look()
-        told = self.exchange.stop_bridges()
-
-        def done() -> bool:
-            return self.stopping is not final or all(one.phase is LinkPhase.GONE for one in told)
-
-        self.loop.run_until(done, deadline)
-        if self.stopping is final:
-            self.exchange.drop_all(told)
-
-    def interrupt(self, deadline: float) -> None:
-        """Make every waiting call return; wait until none holds the sockets."""
-        self.stopping = True
-        self.loop.wake()
-        self.loop.wait_until_free(deadline)
-
-    def close(self) -> None:
-        """Close everything; afterwards only reading attributes makes sense."""
-        self.stopping = True
-        self.exchange.close()
-
-    def close_in_child(self) -> None:
-        """Let go of the descriptors in a forked child, without the lock: its holder may be gone."""
-        self.stopping = True
-        self.exchange.close_in_child()

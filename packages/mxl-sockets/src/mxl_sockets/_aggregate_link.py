@@ -77,6 +77,15 @@ class BridgeLink:
         self._phase = phase
         self.decoder.accept = _LEGAL.get(phase, _NOTHING)
 
+    @property
+    def gone(self) -> bool:
+        """Whether its connection was dropped."""
+        return self._phase is LinkPhase.GONE
+
+    def expect_end(self) -> None:
+        """Note that it was told to stop: it may leave now."""
+        self.phase = LinkPhase.STOPPING
+
     def expect_answers(self, count: int) -> None:
         """Note that it is sent a step of so many molecules."""
         self.decoder.max_records = count

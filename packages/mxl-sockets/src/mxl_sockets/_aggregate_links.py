@@ -1,4 +1,4 @@
-"""What is said over the connections of an aggregated hub: bridges come, are given a group, and answer.
+"""The bridges of an aggregated hub: they come, are given a group, answer, and go.
 
 Everything here runs in whatever thread called the hub, under its lock; `_loop`
 decides which thread waits for the sockets. Which bridge becomes which group is
@@ -11,12 +11,11 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
+from mxl_sockets._aggregate_barrier import GroupBarrier
 from mxl_sockets._aggregate_connection import BridgeConnection
-from mxl_sockets._aggregate_lines import BridgeLines
 from mxl_sockets._aggregate_link import LinkPhase
-from mxl_sockets._links import INTERRUPTED
+from mxl_sockets._lines import INTERRUPTED, Lines
 from mxl_sockets._patience import LONG, LOOKS
-from mxl_sockets.status import ReplyTimer
 from wireframe import FrameError, aggregate
 
 if TYPE_CHECKING:
@@ -25,9 +24,12 @@ if TYPE_CHECKING:
     from mxl_sockets._access import Allowed
     from mxl_sockets._aggregate_roster import Group, GroupRoster
     from mxl_sockets._aggregate_settings import AggregateSettings
+    from mxl_sockets._aggregate_shares import Answer, GroupShare
     from mxl_sockets._poll import Poller
 
 logger = logging.getLogger(__name__)
+
+_STOP: Final = aggregate.encode_header(aggregate.STOP)
 
 #: Bytes of one read.
 READ_SIZE: Final = 1 << 20
@@ -35,8 +37,16 @@ READ_SIZE: Final = 1 << 20
 MOST_READS: Final = 8
 
 
-class BridgeLinks(BridgeLines):
-    """The conversation of an aggregated hub with its bridges; parameters as for `BridgeLines`."""
+class BridgeLinks(Lines[BridgeConnection]):
+    """The conversation of an aggregated hub with its bridges.
+
+    Parameters
+    ----------
+    poller : Poller
+    roster : GroupRoster
+    settings : AggregateSettings
+    allowed : tuple of networks or None
+    """
 
     def __init__(
         self,
@@ -45,15 +55,18 @@ class BridgeLinks(BridgeLines):
         settings: AggregateSettings,
         allowed: Allowed,
     ) -> None:
-        super().__init__(poller, roster, settings, allowed)
-        self.reply_times = ReplyTimer()
+        super().__init__(poller, allowed)
+        self.roster = roster
+        self.barrier: GroupBarrier[GroupShare, Answer] = GroupBarrier()
+        self._settings = settings
         self._scratch = memoryview(bytearray(READ_SIZE))
         self._now = 0.0
+        #: When newcomers must have said hello; in that order, as all have the same time.
+        self._hellos: dict[BridgeConnection, float] = {}
 
     # -- receiving ---------------------------------------------------------
 
     def dispatch(self, events: list[tuple[int, int]], now: float) -> None:
-        """Handle what the poller reported."""
         self._now = now
         for descriptor, mask in events:
             connection = self.connections.get(descriptor)
@@ -68,7 +81,7 @@ class BridgeLinks(BridgeLines):
         """Handle an event of a bridge."""
         try:
             if mask & _poll.WRITE:
-                self._flush(connection)
+                self.flush(connection)
             if mask != _poll.WRITE:
                 self._read(connection)
         except BaseException:
@@ -155,15 +168,8 @@ class BridgeLinks(BridgeLines):
                 sock.close()
                 continue
             connection = BridgeConnection(sock, peer, max_extras=self._settings.max_extras)
-            try:
-                self._poller.register(connection.descriptor, _poll.READ)
-            except OSError as error:
-                self.acceptor.refuse(peer, "watch", f"it cannot be watched: {error.strerror or error}")
-                sock.close()
-                continue
-            self.connections[connection.descriptor] = connection
-            self._hellos[connection] = now + self._settings.handshake_timeout
-            logger.debug("%s connected", peer)
+            if self._enter(connection):
+                self._hellos[connection] = now + self._settings.handshake_timeout
 
     def _make_room(self) -> bool:
         """Drop the bridge that has waited longest for a group nobody has named; whether there was one."""
@@ -179,6 +185,36 @@ class BridgeLinks(BridgeLines):
             if self.roster.wants_start(group):
                 message = self.roster.init_message(group)
                 self.send(self.roster.start(group), message)
+
+    # -- going -------------------------------------------------------------
+
+    def drop(self, connection: BridgeConnection, reason: str) -> None:
+        stranger = connection.group_id is None
+        expected = connection.phase is LinkPhase.STOPPING
+        connection.phase = LinkPhase.GONE
+        self._hellos.pop(connection, None)
+        self._let_go(connection)
+        connection.outgoing.clear()
+        group = self.roster.leave(connection)
+        if group is not None:
+            self.interrupted = self.barrier.lose(group.group_id) or self.interrupted
+        if expected or (stranger and reason == "closed"):
+            logger.debug("%s: %s", connection.peer, reason)
+            return
+        if group is None:
+            self.losses.note(connection.peer, None, reason)
+            return
+        self.paused = True
+        self.losses.remember(f"{connection.peer} (group {group.group_id!r}): {reason}")
+        logger.warning("lost %s", self.losses.last)
+
+    def stop_all(self) -> list[BridgeConnection]:
+        told = list(self.connections.values())
+        for connection in told:
+            self._hellos.pop(connection, None)
+            connection.expect_end()
+            self.send(connection, _STOP)
+        return told
 
     # -- asking ------------------------------------------------------------
 
@@ -201,12 +237,10 @@ class BridgeLinks(BridgeLines):
 
     @property
     def has_timers(self) -> bool:
-        """Whether anything may come due without an event."""
         limited = self._settings.silence_limit is not None
         return bool(self._hellos) or limited or self.acceptor.paused_until is not None
 
     def next_due(self, now: float) -> float:
-        """Return seconds until `expire` has something to do."""
         wait = next(iter(self._hellos.values()), now + LONG) - now
         if self._settings.silence_limit is not None and self.barrier.frozen:
             wait = min(wait, self._settings.silence_limit / LOOKS)
@@ -215,7 +249,6 @@ class BridgeLinks(BridgeLines):
         return max(0.0, wait)
 
     def expire(self, now: float) -> None:
-        """Do what has come due: listen again, give up on the silent."""
         self.acceptor.resume(now)
         while self._hellos and next(iter(self._hellos.values())) <= now:
             limit = self._settings.handshake_timeout

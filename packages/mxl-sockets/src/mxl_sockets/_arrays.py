@@ -83,6 +83,6 @@ def fields_of_array(fields: ArrayLike, count: int) -> bytes:
     return array.tobytes()
 
 
-def amplitudes_of(block: bytes) -> Fields:
-    """Return a writable (N, 3) array of the amplitudes in a block."""
+def vectors_of(block: bytes) -> Fields:
+    """Return a writable (N, 3) array of its own of the vectors in a block."""
     return np.ndarray((len(block) // 24, 3), WIRE_FLOAT, bytearray(block))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from mxl_sockets._barrier import Stage
 from mxl_sockets._client import Phase
 from mxl_sockets._force_wire import atoms_of
-from mxl_sockets._links import INTERRUPTED, Links
+from mxl_sockets._lines import INTERRUPTED
+from mxl_sockets._links import Links
 from wireframe import ipi
 
 if TYPE_CHECKING:

@@ -100,6 +100,15 @@ class Client:
         self.nat = nat
 
     @property
+    def gone(self) -> bool:
+        """Whether its connection was dropped."""
+        return self.phase is Phase.GONE
+
+    def expect_end(self) -> None:
+        """Note that it was told to stop: it may leave now."""
+        self.phase = Phase.STOPPING
+
+    @property
     def owes_answer(self) -> bool:
         """Whether it was asked something, as far as its phase tells."""
         return self.phase in _LEGAL and self.phase is not Phase.STOPPING

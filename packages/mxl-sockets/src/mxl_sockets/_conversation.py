@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from mxl_sockets._driver_protocol import End
 from mxl_sockets._quick_ack import acknowledger
-from wireframe import NEED_DATA
+from wireframe import NEED_DATA, ipi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 #: Bytes per read: a request is 196, so this is for large INIT texts.
 READ_SIZE: Final = 1 << 16
+#: Bytes. A rest of a message up to this, such as ASE's matrices and the atom
+#: count behind them, is read in one call, however many pieces it comes in.
+#: Linux waits for all of them, and acknowledges small pieces by itself as soon
+#: as we have done so for what came before.
+SHORT: Final = ipi.REQUEST_FIELD_OFFSET if sys.platform == "linux" else 0
+_WHOLE: Final[int] = getattr(socket, "MSG_WAITALL", 0)
 #: Seconds between looks at the limits while nothing arrives.
 TICK_S: Final = 1.0
 #: Seconds to wait for the hub to close after BYE. Closing at once while EXIT
@@ -98,9 +104,12 @@ class Conversation:
         ModelError
             The model failed.
         """
+        decoder, receive = self._decoder, self._sock.recv
         while not self._is_stopped():
             try:
-                data = self._sock.recv(READ_SIZE)
+                rest = READ_SIZE if self._begun is None else decoder.needed
+                short = rest <= SHORT
+                data = receive(rest, _WHOLE) if short else receive(READ_SIZE)
             except (TimeoutError, BlockingIOError):
                 if self._is_idle():
                     return End.IDLE
@@ -108,20 +117,21 @@ class Conversation:
             if not data:
                 if self._is_stopped():
                     break
-                self._decoder.feed_eof()
-                self._decoder.next_event()  # raises if this was inside a message
+                decoder.feed_eof()
+                decoder.next_event()  # raises if this was inside a message
                 return End.LOST
-            self._decoder.feed(data)
-            end = self._answer_all()
+            decoder.feed(data)
+            end = self._answer_all(acknowledged=short)
             if end is not None:
                 return end
-            if self._is_idle():  # a trickle of bytes is no message
+            if self._begun is not None and self._is_idle():  # a trickle of bytes is no message
                 return End.IDLE
         return End.STOPPED
 
-    def _answer_all(self) -> End | None:
-        sent = False
-        while (event := self._decoder.next_event()) is not NEED_DATA:
+    def _answer_all(self, *, acknowledged: bool) -> End | None:
+        """Answer what has come; return the end, if this is it."""
+        decoder = self._decoder
+        while (event := decoder.next_event()) is not NEED_DATA:
             self.messages += 1
             answer = self._protocol.receive(event)
             if answer.end is not None:
@@ -129,15 +139,15 @@ class Conversation:
                 return answer.end
             if answer.message:
                 self._send(answer.message)
-                sent = True
+                acknowledged = True  # by the answer
             self._begun = None
             self._last_message = time.monotonic()
             if self._is_stopped():
                 return End.STOPPED
-        if self._begun is None and self._decoder.buffered:
+        if self._begun is None and decoder.buffered:
             self._begun = time.monotonic()
-        # What is answered is acknowledged by the answer.
-        if self._acknowledge is not None and not sent:
+            acknowledged = False  # an answer makes the system wait again before it acknowledges the rest
+        if self._acknowledge is not None and not acknowledged:
             self._acknowledge()
         return None
 
@@ -150,13 +160,16 @@ class Conversation:
 
     def _send(self, message: bytes) -> None:
         """Send in one piece if the hub takes it so; give up after a while if it takes nothing."""
-        rest = memoryview(message)
+        rest: bytes | memoryview = message
         deadline = time.monotonic() + self._message_timeout
         while True:
-            with contextlib.suppress(TimeoutError, BlockingIOError):
-                rest = rest[self._sock.send(rest) :]
-            if not rest:
+            try:
+                sent = self._sock.send(rest)
+            except (TimeoutError, BlockingIOError):
+                sent = 0
+            if sent == len(rest):
                 return
+            rest = memoryview(rest)[sent:]
             if self._is_stopped():
                 raise ConnectionAbortedError("stopped while the hub was not reading")
             if time.monotonic() >= deadline:

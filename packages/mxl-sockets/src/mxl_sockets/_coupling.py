@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from mxl_sockets._client import Phase
 from mxl_sockets._exchange import Exchange
-from mxl_sockets._loop import Loop
-from mxl_sockets._poll import make_poller
+from mxl_sockets._lineup import BATCH
+from mxl_sockets._running import Running
 from mxl_sockets.errors import HubStopped, StepTimeout
 
 if TYPE_CHECKING:
@@ -22,17 +20,19 @@ if TYPE_CHECKING:
     from mxl_sockets._roster import Roster
     from mxl_sockets._settings import HubSettings
 
-logger = logging.getLogger(__name__)
-
-#: Share of the grace period after which drivers that did not answer STOP are
-#: sent EXIT too: i-PI's and ASE's know no other end.
-EXIT_AFTER: Final = 0.25
-
 #: Seconds; the least between two questions that nobody answered.
 SHORTEST_WAIT: Final = 1e-3
 
 
-class Coupling:
+#: Seconds after which replies are no longer read in order: other threads want the lock too.
+LONGEST_READING: Final = 0.05
+
+#: Seconds; what one batch of replies that are read in order may last at worst, with the
+#: slowest clock of a system, if each driver answers just before it is given up.
+LONGEST_BATCH: Final = BATCH * 0.03
+
+
+class Coupling(Running[Exchange]):
     """A hub's sockets and rules behind its public face.
 
     Every method but `close_in_child` wants `lock` to be held.
@@ -56,31 +56,19 @@ class Coupling:
         latency: float,
         exchange: type[Exchange] | None = None,
     ) -> None:
-        poller = make_poller()
-        try:
-            self.exchange = (exchange or Exchange)(poller, roster, settings, allowed)
-        except BaseException:
-            poller.close()
-            raise
-        self.loop = Loop(poller, self.exchange)
-        self.lock = self.loop.lock
+        super().__init__(lambda poller: (exchange or Exchange)(poller, roster, settings, allowed), latency)
         self.roster = roster
         self.barrier = self.exchange.barrier
-        self.stopping = False
-        self.steps = 0
-        self._latency = latency
 
     def listen(self, listener: Listener) -> None:
         """Own a listener."""
-        self.exchange.acceptor.add(listener)
+        super().listen(listener)
         if listener.endpoint is not None:
             self.roster.endpoints.add(listener.endpoint)
-        self.loop.wake()
 
     def look(self) -> None:
         """Handle what has arrived, and judge replies; wait for nothing."""
-        if not self.stopping:
-            self.loop.look()
+        super().look()
         self.exchange.settle()
 
     def bind(self, ids: Sequence[int], deadline: float, *, require_init: bool = True) -> bool:
@@ -134,7 +122,7 @@ class Coupling:
                     return None
         exchange.interrupted = False
         exchange.ask(time.monotonic())
-        self.loop.read_in_order(deadline)
+        self._read_in_order(deadline)
 
         def done() -> bool:
             return exchange.lineup.unsettled >= barrier.open or exchange.interrupted or self.stopping
@@ -151,6 +139,29 @@ class Coupling:
         self.steps += 1
         self.roster.remember_extras(result.ids, result.extras)
         return result
+
+    def _read_in_order(self, deadline: float) -> None:
+        """Read the replies of a step in which everybody owes one, as far as nobody keeps us waiting.
+
+        The lock is held throughout. This costs less than to be told by the
+        poller who has answered; but who is late is left to it, and so is a
+        step whose deadline is near.
+        """
+        exchange = self.exchange
+        lineup = exchange.lineup
+        if exchange.interrupted or not lineup.expects_all():
+            return
+        now = begin = time.monotonic()
+        try:
+            for batch in lineup.batches:
+                if now - begin > LONGEST_READING or deadline - now < LONGEST_BATCH:
+                    break
+                if not exchange.read_in_order(batch):
+                    break
+                now = time.monotonic()
+        finally:
+            lineup.recount()
+        exchange.reply_times.add(now - exchange.barrier.latest_ask, lineup.unsettled)
 
     def freeze_fields(self, ids: tuple[int, ...], fields: bytes) -> None:
         """Begin a step of fields.
@@ -194,39 +205,3 @@ class Coupling:
     def _open_ids(self) -> list[int]:
         """Return the molecules of the frozen step that have not answered."""
         return [self.barrier.ids[slot] for slot in self.barrier.unanswered()]
-
-    def shut_down(self, wait: float) -> None:
-        """Stop all drivers; return when all have answered or after `wait` seconds.
-
-        Who connects meanwhile was not asked and is not waited for. If the hub
-        is stopped meanwhile, whoever stops it does the rest.
-        """
-        exchange, final = self.exchange, self.stopping
-        start = time.monotonic()
-        self.loop.look()  # drivers in the kernel's queue are told too
-        told = exchange.stop_drivers()
-
-        def done() -> bool:
-            return self.stopping is not final or all(one.phase is Phase.GONE for one in told)
-
-        for share, last_word in ((EXIT_AFTER, exchange.exit_drivers), (1.0, exchange.drop_all)):
-            self.loop.run_until(done, start + share * max(0.0, wait))
-            if self.stopping is not final:
-                return
-            last_word(told)
-
-    def interrupt(self, deadline: float) -> None:
-        """Make every waiting call return; wait until none holds the sockets."""
-        self.stopping = True
-        self.loop.wake()
-        self.loop.wait_until_free(deadline)
-
-    def close(self) -> None:
-        """Close everything; afterwards only reading attributes makes sense."""
-        self.stopping = True
-        self.exchange.close()
-
-    def close_in_child(self) -> None:
-        """Let go of the descriptors in a forked child, without the lock: its holder may be gone."""
-        self.stopping = True
-        self.exchange.close_in_child()

@@ -27,7 +27,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mxl_sockets._force_wire import encode_force_reply, read_atoms
+from mxl_sockets._arrays import vectors_of
+from mxl_sockets._force_wire import encode_force_reply, read_cell
 from mxl_sockets._model import Model, Parameters, call_model, encode_amplitude, encode_extra, split_result
 from mxl_sockets.forces import ForceField
 from wireframe import BadHeader, BadPayload
@@ -108,15 +109,18 @@ class DriverProtocol:
         ``NEEDINIT``, ``READY`` or ``HAVEDATA``.
     molecule_id : int or None
         From the last ``INIT``.
+    nat : int or None
+        The only atom count that is accepted; None for any.
     steps : int
         Steps committed so far, over all connections.
     """
 
-    __slots__ = ("_atoms", "_extra", "_model", "_nat", "molecule_id", "state", "steps")
+    __slots__ = ("_atoms", "_extra", "_model", "_nat", "molecule_id", "nat", "state", "steps")
 
     def __init__(self, model: Model | ForceField) -> None:
         self._model = model
         self._nat: int | None = getattr(model, "nat", None)
+        self.nat = 1 if self._nat is None and not isinstance(model, ForceField) else self._nat
         self._extra = b""
         #: How many atoms a force field was given last.
         self._atoms = 0
@@ -128,11 +132,6 @@ class DriverProtocol:
         """Start a conversation on a new connection: the hub must send ``INIT`` again."""
         self.state = NEEDINIT
         self._extra = b""
-
-    @property
-    def nat(self) -> int | None:
-        """The only atom count that is accepted; None for any."""
-        return 1 if self._nat is None and not isinstance(self._model, ForceField) else self._nat
 
     def receive(self, event: Event) -> Answer:
         """Take one message of the hub.
@@ -189,14 +188,14 @@ class DriverProtocol:
     def _stage(self, message: PosData) -> Answer:
         if self.state == NEEDINIT:
             raise BadHeader("POSDATA before INIT")
-        positions, cell = read_atoms(message)
+        positions = vectors_of(message.positions)
         atoms = len(positions)
-        if atoms != self.nat and self.nat is not None:
-            raise BadPayload(f"POSDATA has {atoms} atoms, want {self.nat}")
+        if not atoms or (atoms != self.nat and self.nat is not None):
+            raise BadPayload(f"POSDATA has {atoms} atoms, want {self.nat or 'at least one'}")
         model = self._model
         if isinstance(model, ForceField):
             self._atoms = atoms
-            call_model("stage", model, model.stage, positions, cell)
+            call_model("stage", model, model.stage, positions, read_cell(message))
         else:
             field_au = positions[0] if self._nat is None else positions
             call_model("stage", model, model.stage, field_au)

@@ -18,8 +18,7 @@ from mxl_sockets._barrier import Stage
 from mxl_sockets._client import Phase
 from mxl_sockets._connection import NO_WAIT
 from mxl_sockets._force_wire import pack_answer
-from mxl_sockets._links import INTERRUPTED
-from mxl_sockets.status import ReplyTimer
+from mxl_sockets._lines import INTERRUPTED
 from wireframe import FrameError, ipi
 
 if TYPE_CHECKING:
@@ -51,14 +50,12 @@ class Exchange(Asking):
         self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: Allowed
     ) -> None:
         super().__init__(poller, roster, settings, allowed)
-        self.reply_times = ReplyTimer()
         self._scratch = memoryview(bytearray(READ_SIZE))
         self._now = 0.0
 
     # -- receiving ---------------------------------------------------------
 
     def dispatch(self, events: list[tuple[int, int]], now: float) -> None:
-        """Handle what the poller reported."""
         self._now = now
         lineup = self.lineup
         short_ways, sizes = lineup.short_ways, lineup.sizes
@@ -231,19 +228,16 @@ class Exchange(Asking):
 
     @property
     def has_timers(self) -> bool:
-        """Whether anything may come due without an event."""
         patience = self._patience
         return bool(patience.handshakes) or patience.limited or self.acceptor.paused_until is not None
 
     def next_due(self, now: float) -> float:
-        """Return seconds until `expire` has something to do."""
         wait = self._patience.next_due(self.barrier, now)
         if self.acceptor.paused_until is not None:
             wait = min(wait, max(0.0, self.acceptor.paused_until - now))
         return wait
 
     def expire(self, now: float) -> None:
-        """Do what has come due: listen again, give up on the silent."""
         self.acceptor.resume(now)
         if self._patience.limited:
             self.settle()  # who has just been read is not silent

@@ -100,10 +100,7 @@ class ForceCalls(HubLifecycle):
         deadline = self._deadline(timeout)
         systems = positions if isinstance(positions, Mapping) else None
         with self._held():
-            coupling = self._take_turn(deadline)
-            if coupling is None:
-                self._check_running()
-                raise StepTimeout({}, [])  # another thread's step takes all the time
+            coupling = self._insist_on_turn(deadline)
             lost_before = coupling.exchange.losses.count
             try:
                 if systems is not None:

@@ -27,6 +27,9 @@ _ENERGY: Final = struct.Struct("<d")
 _VECTOR: Final = 24
 _MATRIX: Final = 72
 _GETFORCE: Final = ipi.encode_header(ipi.GETFORCE)
+#: What stands for a virial that a model does not give; and all that it may leave out, in its place.
+_NO_VIRIAL: Final = object()
+_NOT_GIVEN: Final = (None, None, _NO_VIRIAL, b"")
 #: Bytes of a request that are not positions.
 _AROUND: Final = ipi.REQUEST_LENGTH - _VECTOR
 
@@ -84,10 +87,9 @@ def unpack_answer(block: memoryview, nat: int, extra: bytes) -> tuple[ForceResul
     return ForceResult(energy, forces, virial, extra), block[end:]
 
 
-def read_atoms(message: ipi.PosData) -> tuple[Fields, Fields]:
-    """Return positions and cell of a message, as arrays of their own."""
-    positions = np.frombuffer(message.positions, WIRE_FLOAT).reshape(-1, 3).astype(np.float64)
-    return positions, _matrix(message.cell)
+def read_cell(message: ipi.PosData) -> Fields:
+    """Return the cell of a message, as an array of its own."""
+    return _matrix(message.cell)
 
 
 def encode_force_reply(result: Any, nat: int) -> bytes:
@@ -98,17 +100,23 @@ def encode_force_reply(result: Any, nat: int) -> bytes:
     ModelError
         It cannot be sent.
     """
-    if isinstance(result, tuple) and 2 <= len(result) <= 4:
-        result = ForceResult(*result)
-    if not isinstance(result, ForceResult):
+    if isinstance(result, ForceResult):
+        energy, forces, virial, extra = result.energy, result.forces, result.virial, result.extra
+    elif isinstance(result, tuple) and 2 <= len(result) <= 4:
+        given: tuple[Any, ...] = result + _NOT_GIVEN[len(result) :]
+        energy, forces, virial, extra = given
+    else:
         raise ModelError(f"model returned {result!r:.60}, want a ForceResult or (energy, forces)")
     try:
-        energy = float(result.energy)
+        number = float(energy)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ModelError(f"model returned energy {result.energy!r:.60}, want a number") from error
-    forces = _given(result.forces, (nat, 3), "forces")
-    virial = _given(result.virial, (3, 3), "a virial")
-    return ipi.encode_forceready(forces.tobytes(), energy, _transposed(virial), encode_extra(result.extra))
+        raise ModelError(f"model returned energy {energy!r:.60}, want a number") from error
+    return ipi.encode_forceready(
+        _given(forces, (nat, 3), "forces").tobytes(),
+        number,
+        ipi.ZEROS if virial is _NO_VIRIAL else _transposed(_given(virial, (3, 3), "a virial")),
+        encode_extra(extra),
+    )
 
 
 def _finite(values: ArrayLike, what: str) -> Fields:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from mxl_sockets._access import parse_allowed
 from mxl_sockets._coupling import Coupling
 from mxl_sockets._listen import DEFAULT_PORT, adopt, listen_tcp, listen_unix, unix_path
-from mxl_sockets._open_hub import OpenHub
 from mxl_sockets._roster import Roster
 from mxl_sockets._settings import HubSettings
 from mxl_sockets._snapshot import DirectSnapshots
 from mxl_sockets._step_watch import WatchedCoupling
+from mxl_sockets._stepping import SteppingHub
 
 if TYPE_CHECKING:
     import socket
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class HubLifecycle(OpenHub[Coupling]):
+class HubLifecycle(SteppingHub[Coupling]):
     """What `mxl_sockets.SocketHub` does beside binding and stepping."""
 
     _roster: Roster[Connection]

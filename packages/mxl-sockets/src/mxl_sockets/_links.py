@@ -1,8 +1,8 @@
-"""The connections of a hub: who comes, who becomes a molecule, who goes.
+"""The drivers of a hub: who comes, who becomes a molecule, who goes.
 
 Everything here runs in whatever thread called the hub, under its lock. Which
 driver becomes which molecule is decided in `Roster`, what is owed in `Client`
-and `Barrier`; this module owns the sockets.
+and `Barrier`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ import abc
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mxl_sockets import _poll
-from mxl_sockets._accept import Acceptor
 from mxl_sockets._barrier import Barrier
 from mxl_sockets._client import Phase
 from mxl_sockets._connection import Connection
+from mxl_sockets._lines import INTERRUPTED, Lines
 from mxl_sockets._lineup import LineUp
-from mxl_sockets._losses import Losses
 from mxl_sockets._patience import Patience
-from mxl_sockets._quiet_log import QuietLogger
 from wireframe import ipi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mxl_sockets._access import Allowed
     from mxl_sockets._poll import Poller
@@ -36,12 +33,13 @@ _STATUS: Final = ipi.encode_header(ipi.STATUS)
 _STOP: Final = ipi.encode_header(ipi.STOP)
 _EXIT: Final = ipi.encode_header(ipi.EXIT)
 
-#: Why a driver is dropped that was being served when a signal handler raised.
-INTERRUPTED: Final = "interrupted by an exception while it was served"
+#: Share of the grace period after which drivers that did not answer STOP are
+#: sent EXIT too: i-PI's and ASE's know no other end.
+EXIT_AFTER: Final = 0.25
 
 
-class Links(abc.ABC):
-    """Connections that come, are bound, and go.
+class Links(Lines[Connection]):
+    """Drivers that come, are bound, and go.
 
     Parameters
     ----------
@@ -54,23 +52,12 @@ class Links(abc.ABC):
     def __init__(
         self, poller: Poller, roster: Roster[Connection], settings: HubSettings, allowed: Allowed
     ) -> None:
+        super().__init__(poller, allowed)
         self.roster = roster
         self.barrier = Barrier(two_phase=settings.two_phase)
-        self.connections: dict[int, Connection] = {}
-        self.paused = False
-        #: A driver that owed an answer was lost since this was last cleared.
-        self.interrupted = False
-        self._poller = poller
         self._settings = settings
-        quiet = QuietLogger(logger)
-        self.losses = Losses(quiet)
-        self.acceptor = Acceptor(poller, allowed, quiet, self.losses)
         self._patience = Patience(settings)
-        self.waker = _poll.Waker()
-        poller.register(self.waker.descriptor, _poll.READ)
         self.lineup = LineUp(ipi.STATUS if settings.two_phase else ipi.GETFORCE)
-        #: Connections with output that their peer has not taken.
-        self._backlogged: set[Connection] = set()
 
     @abc.abstractmethod
     def settle(self) -> None:
@@ -88,15 +75,9 @@ class Links(abc.ABC):
                 sock.close()
                 continue
             connection = Connection(sock, peer, now, endpoint=endpoint, max_extra=self._settings.max_extra)
-            try:
-                self._poller.register(connection.descriptor, _poll.READ)
-            except OSError as error:
-                self.acceptor.refuse(peer, "watch", f"it cannot be watched: {error.strerror or error}")
-                sock.close()
+            if not self._enter(connection):
                 continue
-            self.connections[connection.descriptor] = connection
             self.roster.join(connection)
-            logger.debug("%s connected", peer)
             if self._settings.handshake == "status":
                 connection.phase = Phase.CHECKING
                 self._patience.expect_status(connection, now)
@@ -147,7 +128,6 @@ class Links(abc.ABC):
         return said is None
 
     def drop(self, connection: Connection, reason: str) -> None:
-        """Close a connection, whoever it was, and tell the pure parts."""
         self.settle_one(connection)
         if connection.phase is Phase.GONE:
             return
@@ -157,11 +137,8 @@ class Links(abc.ABC):
         )
         connection.phase = Phase.GONE
         self._patience.forget(connection)
-        self._backlogged.discard(connection)
         self.lineup.leave(connection)
-        del self.connections[connection.descriptor]
-        self._poller.unregister(connection.descriptor)
-        connection.sock.close()
+        self._let_go(connection)
         molecule_id = self.roster.leave(connection)
         if molecule_id is not None:
             slot = self.barrier.slot_of(molecule_id)
@@ -183,80 +160,24 @@ class Links(abc.ABC):
         if not isinstance(error, BlockingIOError):
             self.drop(connection, f"connection broke: {error.strerror or error}")
 
-    def send(self, connection: Connection, data: bytes | memoryview) -> None:
-        """Send or queue; a broken connection is dropped."""
-        try:
-            connection.send(data)
-        except OSError as error:
-            self.drop(connection, f"cannot send: {error.strerror or error}")
-            return
-        except BaseException:
-            self.drop(connection, INTERRUPTED)
-            raise
-        self._watch_output(connection)
-
-    def _watch_output(self, connection: Connection) -> None:
-        """Have the poller say when a peer takes more, if something waits."""
-        waits = bool(connection.outgoing)
-        if waits is (connection in self._backlogged):
-            return
-        if waits:
-            self._backlogged.add(connection)
-            self._poller.modify(connection.descriptor, _poll.READ | _poll.WRITE)
-        else:
-            self._backlogged.discard(connection)
-            self._poller.modify(connection.descriptor, _poll.READ)
-
-    def flush(self, connection: Connection) -> None:
-        try:
-            connection.flush()
-        except OSError as error:
-            self.drop(connection, f"cannot send: {error.strerror or error}")
-            return
-        self._watch_output(connection)
-
     # -- ending ------------------------------------------------------------
 
-    def stop_drivers(self) -> list[Connection]:
-        """Tell every driver to end, and return them; each is forgotten when it says BYE or closes."""
+    def stop_all(self) -> list[Connection]:
         self.settle()
         self.lineup.short_ways.clear()
         self.roster.generation += 1
         told = list(self.connections.values())
         for connection in told:
             self._patience.forget(connection)
-            connection.phase = Phase.STOPPING
+            connection.expect_end()
             connection.initialized = False  # it is asked nothing more
             # A driver that was ready without INIT is ASE's: to its client STOP is a fatal error.
             self.send(connection, _STOP if connection.wants_init else _EXIT)
         return told
 
-    def drop_all(self, connections: Iterable[Connection]) -> None:
-        """Close connections as if they had been told to stop."""
-        for connection in connections:
-            if connection.phase is not Phase.GONE:
-                connection.phase = Phase.STOPPING
-                self.drop(connection, "closed by the hub")
-
-    def close(self) -> None:
-        """Close everything."""
-        self.drop_all(list(self.connections.values()))
-        self.acceptor.close()
-        self._poller.unregister(self.waker.descriptor)
-        self.waker.close()
-        self._poller.close()
-
-    def close_in_child(self) -> None:
-        """Let go of all descriptors in a forked child; the parent goes on with its own.
-
-        Nothing is unregistered: the parent shares the kernel's event source.
-        """
-        for connection in self.connections.values():
-            connection.sock.close()
-        for listener in self.acceptor.listeners.values():
-            listener.close_in_child()
-        self.waker.close()
-        self._poller.close()
+    @property
+    def last_words(self) -> tuple[tuple[float, Callable[[Iterable[Connection]], None]], ...]:
+        return ((EXIT_AFTER, self.exit_drivers), *super().last_words)
 
     def exit_drivers(self, told: Iterable[Connection]) -> None:
         """Tell the drivers that did not answer STOP to exit: those of i-PI and ASE."""

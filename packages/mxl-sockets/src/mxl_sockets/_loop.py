@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mxl_sockets import _poll
-from mxl_sockets._lineup import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mxl_sockets._exchange import Exchange
+    from mxl_sockets._lines import Lines
     from mxl_sockets._poll import Poller
 
 #: Batches of events that one look takes after the first.
@@ -28,21 +27,14 @@ MOST_BATCHES: Final = 64
 #: deadline overflows nothing.
 LONGEST_WAIT: Final = 3600.0
 
-#: Seconds after which replies are no longer read in order: other threads want the lock too.
-LONGEST_READING: Final = 0.05
-
-#: Seconds; what one batch of replies that are read in order may last at worst, with the
-#: slowest clock of a system, if each driver answers just before it is given up.
-LONGEST_BATCH: Final = BATCH * 0.03
-
 
 class Loop:
-    """Runs an `Exchange` in the threads that call.
+    """Runs the connections of a hub in the threads that call.
 
     Parameters
     ----------
     poller : Poller
-    exchange : Exchange
+    exchange : Lines
 
     Attributes
     ----------
@@ -50,7 +42,7 @@ class Loop:
         Held by whoever touches the exchange; released only while polling.
     """
 
-    def __init__(self, poller: Poller, exchange: Exchange) -> None:
+    def __init__(self, poller: Poller, exchange: Lines[Any]) -> None:
         self.lock = threading.Lock()
         self._changed = threading.Condition(self.lock)
         self._poller = poller
@@ -107,29 +99,6 @@ class Loop:
             self._inside -= 1
             if self._waiting:
                 self._changed.notify_all()
-
-    def read_in_order(self, deadline: float) -> None:
-        """Read the replies of a step in which everybody owes one, as far as nobody keeps us waiting.
-
-        The lock is held throughout. This costs less than to be told by the
-        poller who has answered; but who is late is left to it, and so is a
-        step whose deadline is near.
-        """
-        exchange = self._exchange
-        lineup = exchange.lineup
-        if exchange.interrupted or not lineup.expects_all():
-            return
-        now = begin = time.monotonic()
-        try:
-            for batch in lineup.batches:
-                if now - begin > LONGEST_READING or deadline - now < LONGEST_BATCH:
-                    break
-                if not exchange.read_in_order(batch):
-                    break
-                now = time.monotonic()
-        finally:
-            lineup.recount()
-        exchange.reply_times.add(now - exchange.barrier.latest_ask, lineup.unsettled)
 
     def take_turn(self, deadline: float) -> bool:
         """Let this thread make a step, or say that there is no turn before the deadline; the lock is held.

@@ -16,7 +16,7 @@ from mxl_sockets._coupling import Coupling
 from mxl_sockets._status_folder import check_system, own_path
 from mxl_sockets._status_socket import StatusServer
 from mxl_sockets._step_watch import WATCHED
-from mxl_sockets.errors import ForeignProcessError, HubStopped
+from mxl_sockets.errors import ForeignProcessError, HubStopped, StepTimeout
 from mxl_sockets.status import HubStatus, ReplyTimes
 
 if TYPE_CHECKING:
@@ -203,6 +203,22 @@ class OpenHub(Generic[CouplingT]):
         if coupling.stopping:
             coupling.loop.give_turn()
             return None
+        return coupling
+
+    def _insist_on_turn(self, deadline: float) -> CouplingT:
+        """Return the coupling for a step of this thread.
+
+        Raises
+        ------
+        HubStopped
+            There is none.
+        StepTimeout
+            Another thread's step takes all the time.
+        """
+        coupling = self._take_turn(deadline)
+        if coupling is None:
+            self._check_running()
+            raise StepTimeout({}, [])
         return coupling
 
     def _open(

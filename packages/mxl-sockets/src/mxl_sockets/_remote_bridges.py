@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mxl_sockets import mpi
 from mxl_sockets._aggregate_coupling import GroupCoupling
-from mxl_sockets._open_hub import OpenHub
+from mxl_sockets._stepping import SteppingHub
 from mxl_sockets.manifest import BridgeManifest, divide_molecules, write_manifest
 from mxl_sockets.ports import _outward_address as outward_address
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mxl_sockets.manifest import HasInitPayload, RemoteBridgeSpec
 
 
-class RemoteBridges(OpenHub[GroupCoupling]):
+class RemoteBridges(SteppingHub[GroupCoupling]):
     """What `mxl_sockets.AggregatedSocketHub` does for bridges that are started elsewhere."""
 
     def init_remote_bridges(

@@ -12,18 +12,15 @@ from mxl_sockets._aggregate_coupling import GroupCoupling
 from mxl_sockets._aggregate_roster import GroupRoster
 from mxl_sockets._aggregate_settings import AggregateSettings
 from mxl_sockets._aggregate_shares import GroupShare, divide, join_amplitudes, join_extras
-from mxl_sockets._arrays import WIRE_FLOAT, Fields, fields_of_array, fields_of_requests
+from mxl_sockets._arrays import WIRE_FLOAT, Fields, fields_of_requests
 from mxl_sockets._listen import DEFAULT_PORT, adopt, listen_tcp
 from mxl_sockets._remote_bridges import RemoteBridges
 from mxl_sockets._snapshot import GroupSnapshots
 from mxl_sockets._step_watch import WatchedGroupCoupling
-from mxl_sockets.errors import FrozenStepError, StepTimeout
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Mapping
-
-    from numpy.typing import ArrayLike
 
     from mxl_sockets._aggregate_connection import BridgeConnection
     from mxl_sockets._step_watch import OnStep
@@ -201,119 +198,17 @@ class AggregatedSocketHub(RemoteBridges):
             self._lineup = ids
             return True
 
-    def step_barrier(
-        self, requests: Mapping[int, Mapping[str, Any]], timeout: float | None = None
-    ) -> dict[int, dict[str, Any]]:
-        """Send every molecule its field and collect every amplitude.
+    def _freeze_requests(self, coupling: GroupCoupling, requests: Mapping[int, Mapping[str, Any]]) -> None:
+        if coupling.barrier.frozen:
+            return
+        ids, fields = tuple(requests), fields_of_requests(requests)
+        unknown = self._groups.unknown(ids)
+        self._groups.remember({one: requests[one].get("init") or {} for one in unknown})
+        # Nothing is frozen before everything has proved to be good.
+        self._freeze(coupling, ids, fields, once=True)
 
-        The first call freezes ids and fields. While a frozen step is not
-        complete, later calls continue it and ignore what they are given.
-
-        Parameters
-        ----------
-        requests : mapping of int to mapping
-            ``"efield_au"``: array-like, shape (3,), atomic units, required.
-            ``"init"``: INIT parameters of a molecule that the hub does not
-            know yet. ``"meta"``: accepted, not used.
-        timeout : float or None
-            Seconds; None for the hub's timeout.
-
-        Returns
-        -------
-        dict of int to dict
-            ``{id: {"amp": ndarray, shape (3,), float64, atomic units,
-            "extra": bytes}}``; empty while paused, when a group has no bridge,
-            when a bridge is lost before its answer (the hub is paused then),
-            when the time is over, and when the hub is stopped.
-
-        Raises
-        ------
-        ValueError
-            A field is missing or is not three numbers; nothing is frozen then.
-        TypeError, ValueError
-            As `wait_until_bound`, for molecules that are new; nothing is frozen then.
-        """
-        deadline = self._deadline(timeout)
-        with self._held():
-            coupling = self._take_turn(deadline)
-            if coupling is None:
-                return {}
-            try:
-                if coupling.exchange.paused or not requests:
-                    return {}
-                barrier = coupling.barrier
-                if not barrier.frozen:
-                    ids, fields = tuple(requests), fields_of_requests(requests)
-                    unknown = self._groups.unknown(ids)
-                    self._groups.remember({one: requests[one].get("init") or {} for one in unknown})
-                    # Nothing is frozen before everything has proved to be good.
-                    self._freeze(coupling, ids, fields, once=True)
-                coupling.loop.look()
-                if self.paused:
-                    return {}
-                ids, shares = barrier.ids, barrier.shares
-                answers = coupling.attempt(deadline)
-            finally:
-                coupling.loop.give_turn()
-        if answers is None:
-            return {}
-        if self._on_step is not None:
-            self._tell_steps()
-        rows = join_amplitudes(len(ids), shares, answers)
-        extras = join_extras(len(ids), shares, answers)
-        return {one: {"amp": row, "extra": extra} for one, row, extra in zip(ids, rows, extras, strict=True)}
-
-    def step(self, fields: ArrayLike, timeout: float | None = None) -> Fields:
-        """Make one step with the molecules of the last `wait_until_bound`.
-
-        Lost bridges are replaced by waiting ones within the same call.
-
-        Parameters
-        ----------
-        fields : array-like, shape (N, 3), float64
-            Electric fields, atomic units; row k belongs to the k-th molecule.
-        timeout : float or None
-            Seconds; None for the hub's timeout.
-
-        Returns
-        -------
-        ndarray, shape (N, 3), float64
-            Source amplitudes d(mu)/dt, atomic units, in the same order.
-
-        Raises
-        ------
-        StepTimeout
-            Somebody has not answered in time. Calling again with the same
-            fields goes on with the same step.
-        FrozenStepError
-            An unfinished step has other fields or molecules.
-        ValueError
-            The shape is wrong, or `wait_until_bound` was not called.
-        HubStopped
-            The hub is stopped, or this rank has none.
-        """
-        deadline = self._deadline(timeout)
-        with self._held():
-            coupling = self._take_turn(deadline)
-            if coupling is None:
-                self._check_running()
-                raise StepTimeout({}, [])  # another thread's step takes all the time
-            try:
-                if not self._lineup:
-                    raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
-                barrier, block = coupling.barrier, fields_of_array(fields, len(self._lineup))
-                if not barrier.frozen:
-                    self._freeze(coupling, self._lineup, block, once=False)
-                elif barrier.ids != self._lineup or barrier.fields != block:
-                    raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
-                shares = barrier.shares
-                answers = coupling.complete(deadline)
-                coupling.exchange.paused = any(self._groups.groups[one].link is None for one in shares)
-            finally:
-                coupling.loop.give_turn()
-        if self._on_step is not None:
-            self._tell_steps()
-        return join_amplitudes(len(self._lineup), shares, answers)
+    def _freeze_fields(self, coupling: GroupCoupling, ids: tuple[int, ...], fields: bytes) -> None:
+        self._freeze(coupling, ids, fields, once=False)
 
     def _freeze(self, coupling: GroupCoupling, ids: tuple[int, ...], fields: bytes, *, once: bool) -> None:
         """Begin a step; `once` for frames in which equal fields are sent once."""
@@ -327,3 +222,18 @@ class AggregatedSocketHub(RemoteBridges):
             else:
                 share.fill(block)
         coupling.barrier.freeze(ids, fields, shares)
+
+    def _attempt(
+        self, coupling: GroupCoupling, deadline: float
+    ) -> tuple[tuple[int, ...], Fields, Iterable[bytes]] | None:
+        ids, shares = coupling.barrier.ids, coupling.barrier.shares
+        answers = coupling.attempt(deadline)
+        if answers is None:
+            return None
+        return ids, join_amplitudes(len(ids), shares, answers), join_extras(len(ids), shares, answers)
+
+    def _complete(self, coupling: GroupCoupling, deadline: float) -> Fields:
+        shares = coupling.barrier.shares
+        answers = coupling.complete(deadline)
+        coupling.exchange.paused = any(self._groups.groups[one].link is None for one in shares)
+        return join_amplitudes(len(self._lineup), shares, answers)

@@ -97,6 +97,8 @@ class Bridge(HubClient):
         Largest extra of a driver's reply, bytes.
     handshake, handshake_timeout, silence_limit
         For the drivers, as for `SocketHub`: who is silent loses its molecule to a waiting one.
+        Without a `silence_limit` a driver that hangs holds its whole group up, also in a step
+        whose hub was lost meanwhile.
 
     Raises
     ------

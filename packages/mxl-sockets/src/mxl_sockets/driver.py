@@ -168,7 +168,7 @@ class Driver(HubClient):
         """Serve one connection; return why it ended and whether the hub has said anything."""
         protocol = self._protocol
         protocol.begin()
-        decoder = Decoder(accept=FROM_SERVER, nat=protocol.nat, max_text=self._max_init)
+        decoder = Decoder(accept=FROM_SERVER, nat=protocol.nat, max_init=self._max_init)
         conversation = Conversation(
             sock,
             decoder,

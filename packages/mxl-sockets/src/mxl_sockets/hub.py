@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mxl_sockets._arrays import Fields, amplitudes_of, fields_of_array, fields_of_requests
+from mxl_sockets._arrays import Fields, fields_of_requests, vectors_of
 from mxl_sockets._force_calls import ForceCalls
 from mxl_sockets._listen import Address, listen_tcp, listen_unix
 from mxl_sockets._roster import checked_id
-from mxl_sockets.errors import FrozenStepError, StepTimeout
+from mxl_sockets.errors import FrozenStepError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numpy.typing import ArrayLike
+    from mxl_sockets._coupling import Coupling
 
 __all__ = ["SocketHub"]
 
@@ -212,124 +212,28 @@ class SocketHub(ForceCalls):
 
     # -- stepping ------------------------------------------------------------
 
-    def step_barrier(
-        self, requests: Mapping[int, Mapping[str, Any]], timeout: float | None = None
-    ) -> dict[int, dict[str, Any]]:
-        """Send every molecule its field and collect every amplitude.
+    def _freeze_requests(self, coupling: Coupling, requests: Mapping[int, Mapping[str, Any]]) -> None:
+        fields = None if coupling.barrier.frozen else fields_of_requests(requests)
+        ids = tuple(requests)
+        if not coupling.exchange.lineup.stands(ids, self._roster.generation):
+            for one in self._roster.missing(ids):
+                self._roster.remember_init(one, requests[one].get("init"))
+        # Nothing is frozen before everything has proved to be good.
+        if fields is not None:
+            coupling.freeze_fields(ids, fields)
+        elif coupling.barrier.requests:
+            raise FrozenStepError("an evaluation of forces is not finished; repeat it first")
 
-        The first call freezes ids and fields. While a frozen step is not
-        complete, later calls continue it and ignore what they are given.
+    def _freeze_fields(self, coupling: Coupling, ids: tuple[int, ...], fields: bytes) -> None:
+        coupling.freeze_fields(ids, fields)
 
-        Parameters
-        ----------
-        requests : mapping of int to mapping
-            ``"efield_au"``: array-like, shape (3,), atomic units, required.
-            ``"init"``: INIT parameters for a molecule that has no driver yet.
-            ``"meta"``: accepted, not used.
-        timeout : float or None
-            Seconds; None for the hub's timeout.
+    def _attempt(
+        self, coupling: Coupling, deadline: float
+    ) -> tuple[tuple[int, ...], Fields, Iterable[bytes]] | None:
+        result = coupling.attempt(deadline)
+        return None if result is None else (result.ids, vectors_of(result.amplitudes), result.extras)
 
-        Returns
-        -------
-        dict of int to dict
-            ``{id: {"amp": ndarray, shape (3,), float64, atomic units,
-            "extra": bytes}}``; empty while paused, when a molecule has no
-            driver, when a driver is lost before its answer (the hub is paused
-            then), when the time is over, and when the hub is stopped.
-
-        Raises
-        ------
-        FrozenStepError
-            An evaluation of forces was begun and is not complete.
-        ValueError
-            A field is missing or is not three numbers, or a driver has served
-            more atoms than one; nothing is frozen then.
-        TypeError, ValueError
-            INIT parameters cannot be JSON, or an id is not a 32-bit number;
-            nothing is frozen then.
-        """
-        deadline = self._deadline(timeout)
-        with self._held():
-            coupling = self._take_turn(deadline)
-            if coupling is None:
-                return {}
-            try:
-                if coupling.exchange.paused or not requests:
-                    return {}
-                fields = None if coupling.barrier.frozen else fields_of_requests(requests)
-                ids = tuple(requests)
-                if not coupling.exchange.lineup.stands(ids, self._roster.generation):
-                    for one in self._roster.missing(ids):
-                        self._roster.remember_init(one, requests[one].get("init"))
-                # Nothing is frozen before everything has proved to be good.
-                if fields is not None:
-                    coupling.freeze_fields(ids, fields)
-                elif coupling.barrier.requests:
-                    raise FrozenStepError("an evaluation of forces is not finished; repeat it first")
-                coupling.loop.look()
-                if self.paused:
-                    return {}
-                result = coupling.attempt(deadline)
-            finally:
-                coupling.loop.give_turn()
-        if result is None:
-            return {}
-        if self._on_step is not None:
-            self._tell_steps()
-        rows = amplitudes_of(result.amplitudes)
-        return {
-            molecule_id: {"amp": row, "extra": extra}
-            for molecule_id, row, extra in zip(result.ids, rows, result.extras, strict=True)
-        }
-
-    def step(self, fields: ArrayLike, timeout: float | None = None) -> Fields:
-        """Make one step with the molecules of the last `wait_until_bound`.
-
-        Lost drivers are replaced by waiting ones within the same call.
-
-        Parameters
-        ----------
-        fields : array-like, shape (N, 3), float64
-            Electric fields, atomic units; row k belongs to the k-th molecule.
-        timeout : float or None
-            Seconds; None for the hub's timeout.
-
-        Returns
-        -------
-        ndarray, shape (N, 3), float64
-            Source amplitudes d(mu)/dt, atomic units, in the same order.
-
-        Raises
-        ------
-        StepTimeout
-            Somebody has not answered in time. Calling again with the same
-            fields goes on with the same step.
-        FrozenStepError
-            An unfinished step has other fields or molecules.
-        ValueError
-            The shape is wrong, `wait_until_bound` was not called, or a driver
-            has served more atoms than one.
-        HubStopped
-            The hub is stopped, or this rank has none.
-        """
-        deadline = self._deadline(timeout)
-        with self._held():
-            coupling = self._take_turn(deadline)
-            if coupling is None:
-                self._check_running()
-                raise StepTimeout({}, [])  # another thread's step takes all the time
-            try:
-                if not self._lineup:
-                    raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
-                barrier, block = coupling.barrier, fields_of_array(fields, len(self._lineup))
-                if not barrier.frozen:
-                    coupling.freeze_fields(self._lineup, block)
-                elif barrier.ids != self._lineup or barrier.fields != block:
-                    raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")
-                result = coupling.complete(deadline)
-                coupling.exchange.unpause(self._lineup)
-            finally:
-                coupling.loop.give_turn()
-        if self._on_step is not None:
-            self._tell_steps()
-        return amplitudes_of(result.amplitudes)
+    def _complete(self, coupling: Coupling, deadline: float) -> Fields:
+        result = coupling.complete(deadline)
+        coupling.exchange.unpause(self._lineup)
+        return vectors_of(result.amplitudes)
