@@ -7,22 +7,20 @@ import contextlib
 import errno
 import functools
 import logging
-import os
-import pickle
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import history
-import measure
 import pytest
-from failing_socket import fail_each_call
+from failing_socket import CODES, fail_each_call
 from proxy import Faults as StreamFaults
 from proxy import TcpProxy
-from rig_player import tell
+from rig_player import tell, tell_blocking
 
 from echo_rig import EchoProtocol, sync
 from wireframe.echo import Number, add_number
@@ -79,6 +77,39 @@ def test_c04_a_connection_that_ends_at_any_byte_costs_its_own_message_only(caplo
             return await main()
 
     size = asyncio.run(limited())
+    told = judge_cuts(book, heard, size)
+    figure(f"{size + 1} cuts, {len(told)} told as lost connections")
+
+
+@pytest.mark.fault("C4", "echo-tcp", "LTE")
+@pytest.mark.parametrize("resets", [False, True], ids=["closes", "resets"])
+@pytest.mark.parametrize("direction", ["to_server", "to_client"])
+def test_c04_the_same_for_blocking_ends(caplog, figure, direction, resets):
+    """L E T: at each byte of a message or its echo; the error is typed and prompt, the server serves on."""
+    caplog.set_level(logging.CRITICAL)
+    book = history.History()
+    heard, took = [], []
+    size = len(b'[1, ["cut", 10]]')
+    with serving_thread("tcp", heard) as uri, sync.connect(uri) as steady:
+        for cut in range(size + 1):
+            faults = {direction: StreamFaults(cut_after=cut, resets=resets)}
+            began = time.monotonic()
+            with TcpProxy(place_of(uri), **faults) as between:
+                try:
+                    client = sync.connect(f"tcp://127.0.0.1:{between.port}")
+                except ConnectionError as error:
+                    book.begin("cut", ("cut", 10 + cut)).failed(repr(error))
+                else:
+                    with client:
+                        tell_blocking(client, book, ["cut", 10 + cut], LIMIT_S)
+            took.append(time.monotonic() - began)
+            tell_blocking(steady, book, ["steady", cut], LIMIT_S)
+    judge_cuts(book, heard, size)
+    figure(f"blocking: {size + 1} cuts, none needed its timeout; slowest {max(took):.2f} s")
+
+
+def judge_cuts(book, heard, size):
+    """What was cut is told as a lost connection, at once; what was not is heard once."""
     assert history.unended(book) == []
     assert history.not_exactly_once(book, heard) == []
     steady = [one for one in book.requests(history.DONE) if one[0] == "steady"]
@@ -86,19 +117,51 @@ def test_c04_a_connection_that_ends_at_any_byte_costs_its_own_message_only(caplo
     told = [one.reply for one in book.operations if one.outcome == history.UNKNOWN]
     assert told
     assert not [reason for reason in told if not reason.startswith("Connection")], "not told as lost"
-    figure(f"{size + 1} cuts, {len(told)} told as lost connections")
+    return told
+
+
+@contextlib.contextmanager
+def serving_thread(scheme, heard, **options):
+    """A blocking server in a thread of its own; its URI."""
+    uri = free_uri(scheme)
+    stop = threading.Event()
+    with sync.listen(uri, **options) as server:
+        server.assign_callback("EXPINIT", lambda data, addr: heard.append(tuple(data[0])))
+
+        def serve():
+            while not stop.is_set():
+                server.serve(0.01)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield uri
+        finally:
+            stop.set()
+            thread.join(LIMIT_S)
+        assert not thread.is_alive()
 
 
 # -- C23: any call of a socket fails
 
 
-@pytest.mark.fault("C23", "echo-rig", "TE")
-@pytest.mark.parametrize("name", ["ECONNRESET", "ENOBUFS", "EPIPE", "EAGAIN"])
-@pytest.mark.parametrize(
+EACH_ERROR = pytest.mark.parametrize("name", CODES)
+EACH_CALL = pytest.mark.parametrize(
     ("scheme", "methods"),
-    [("udp", ["send", "sendto"]), ("udp", ["recvfrom"]), ("tcp", ["send"]), ("tcp", ["recv"])],
-    ids=["udp-send", "udp-receive", "tcp-send", "tcp-receive"],
+    [
+        ("udp", ["send", "sendto"]),
+        ("udp", ["recv", "recvfrom"]),
+        ("tcp", ["send"]),
+        ("tcp", ["recv"]),
+        ("tcp", ["accept"]),
+    ],
+    ids=["udp-send", "udp-receive", "tcp-send", "tcp-receive", "tcp-accept"],
 )
+
+
+@pytest.mark.fault("C23", "echo-rig", "TE")
+@EACH_ERROR
+@EACH_CALL
 def test_c23_any_call_that_fails_costs_a_typed_error_and_the_next_connection_works(
     caplog, figure, scheme, methods, name
 ):
@@ -121,35 +184,32 @@ def test_c23_any_call_that_fails_costs_a_typed_error_and_the_next_connection_wor
             assert book.operations[-1].outcome == history.DONE, book.operations[-1]
 
     failures = fail_each_call(lambda failing: asyncio.run(main(failing)), methods, getattr(errno, name))
-    assert failures > 3
+    assert failures > (0 if methods == ["accept"] else 3)
     figure(f"{scheme} {methods[0]} {name}: {failures} calls failed one by one")
 
 
-# -- C20: children
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.fault("C20", "echo-rig")
-def test_c20_ends_are_not_pickled_and_a_child_that_lets_them_be_disturbs_nobody(caplog):
-    """No copy of an end gets into another process; after a fork that uses nothing the parent goes on."""
+@pytest.mark.fault("C23", "echo-rig", "TE")
+@EACH_ERROR
+@EACH_CALL
+def test_c23_the_same_for_blocking_ends(caplog, figure, scheme, methods, name):
+    """T E: the k-th call fails, for every k; each send returns, and the server takes a new client."""
     caplog.set_level(logging.CRITICAL)
-    heard = []
 
-    async def main():
-        uri = free_uri("udp")
-        async with await EchoProtocol.server(uri) as server, await EchoProtocol.client(uri) as client:
-            server.assign_callback("EXPINIT", lambda data, addr: heard.append(data))
-            for end in (server, client):
-                with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
-                    pickle.dumps(end)
-            child = os.fork()
-            if child == 0:
-                os._exit(0)
-            os.waitpid(child, 0)
-            await client.confirmed_send([1, "after the fork"], timeout=LIMIT_S)
+    def run(failing):
+        book = history.History()
+        with serving_thread(scheme, [], numbering=False) as uri:
+            # Over TCP what fails is told by the connection; over UDP by the deadline.
+            with failing.installed(), sync.connect(uri, numbering=False) as client:
+                for number in range(2):
+                    tell_blocking(client, book, ["first", number], 0.1)
+            with sync.connect(uri, numbering=False) as client:
+                tell_blocking(client, book, ["last", 0], LIMIT_S)
+        assert history.unended(book) == []
+        assert book.operations[-1].outcome == history.DONE, book.operations[-1]
 
-    asyncio.run(main())
-    assert heard == [["after the fork"]]
+    failures = fail_each_call(run, methods, getattr(errno, name))
+    assert failures > (0 if methods == ["accept"] else 2)
+    figure(f"blocking, {scheme} {methods[0]} {name}: {failures} calls failed one by one")
 
 
 # -- C6: who stalls
@@ -157,7 +217,10 @@ def test_c20_ends_are_not_pickled_and_a_child_that_lets_them_be_disturbs_nobody(
 
 @pytest.mark.fault("C6", "echo-tcp", "LT")
 def test_c06_ends_that_stall_anywhere_return_in_time_and_hold_up_nobody(caplog, figure):
-    """L T: the way to or from the server stands still at a byte; others send 100 messages meanwhile."""
+    """L T: the way to or from the server stands still at a byte; others send 100 messages meanwhile.
+
+    Beside them somebody sends a byte now and then, and somebody else reads nothing of what he is answered.
+    """
     caplog.set_level(logging.CRITICAL)
     book = history.History()
     heard, took = [], []
@@ -168,29 +231,58 @@ def test_c06_ends_that_stall_anywhere_return_in_time_and_hold_up_nobody(caplog, 
             await tell(client, book, ["stalled", number], 1.0)
             took.append(time.monotonic() - began)
 
+    async def send_steadily(steady, first):
+        began = time.monotonic()
+        for number in range(first, first + 100):
+            await tell(steady, book, ["steady", number], LIMIT_S)
+        return 100 / (time.monotonic() - began)
+
+    async def trickle(stranger):
+        for byte in b'[1, "' + b"x" * 10_000:
+            await asyncio.get_running_loop().sock_sendall(stranger, bytes([byte]))
+            await asyncio.sleep(0.01)
+
+    def stuff(stranger):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                stranger.send(b'[8, "' + b"x" * 50_000 + b'"]')
+
     async def main(stack):
         uri = free_uri("tcp")
         async with await EchoProtocol.server(uri) as server, await EchoProtocol.client(uri) as steady:
             server.assign_callback("EXPINIT", lambda data, addr: heard.append(tuple(data[0])))
+            alone = await send_steadily(steady, 100)
             waiting = []
+            strangers = [stack.enter_context(socket.create_connection(place_of(uri))) for _ in range(2)]
+            for stranger in strangers:
+                stranger.setblocking(False)
+            trickling = asyncio.ensure_future(trickle(strangers[0]))
+            for _ in range(20):
+                stuff(strangers[1])
+                await asyncio.sleep(0.001)
             for number in range(12):
                 where = {"to_server" if number % 2 else "to_client": StreamFaults(stall_after=number)}
                 between = stack.enter_context(TcpProxy(place_of(uri), **where))
                 waiting.append(asyncio.ensure_future(stalled(between, number)))
-            for number in range(100):
-                await tell(steady, book, ["steady", number], LIMIT_S)
+            beside = await send_steadily(steady, 0)
+            assert not trickling.done(), trickling
+            trickling.cancel()
             await asyncio.gather(*waiting)
+        return beside / alone
 
     with contextlib.ExitStack() as stack:
-        asyncio.run(main(stack))
+        share = asyncio.run(main(stack))
     assert history.unended(book) == []
     assert history.not_exactly_once(book, heard) == []
     done = book.requests(history.DONE)
-    assert done == [("steady", number) for number in range(100)]
+    assert sorted(done) == [("steady", number) for number in range(200)]
     # On an idle machine no more than half a second over its own timeout of 1 s; the connection has a minute.
     assert len(took) == 12
     assert max(took) < LIMIT_S
-    figure(f"12 stalled messages of timeout 1 s returned after {min(took):.2f} to {max(took):.2f} s")
+    figure(
+        f"12 stalled messages of timeout 1 s returned after {min(took):.2f} to {max(took):.2f} s; "
+        f"the others sent {share:.2f} times as many a second as alone"
+    )
 
 
 # -- C3, C7, C12: a rig in a process of its own, whose memory and descriptors are looked at
@@ -369,7 +461,7 @@ def ask(sender, message):
 @rigs
 @pytest.mark.fault("C12", "echo-udp", "M")
 def test_c12_senders_without_number_take_the_memory_of_those_that_are_remembered(figure, kind):
-    """M: 4096 addresses are remembered; 8192 more take no more, and the rig answers all the while."""
+    """M: 4096 addresses are remembered; 5000 more take no more, and the rig answers all the while."""
     uri = free_uri("udp")
 
     def say(first, count):
@@ -384,11 +476,11 @@ def test_c12_senders_without_number_take_the_memory_of_those_that_are_remembered
         steady.connect(place_of(uri))
         say(0, 4200)
         rig.ask("reset")
-        say(4200, 8192)
+        say(4200, 5000)
         grown, heard = rig.ask("peak"), rig.ask("heard")
-    assert heard > 4096 + 4096
+    assert heard > 4096 + 4500
     assert grown <= ROOM
-    figure(f"{kind}: {grown / 1024:.0f} KiB for 8192 senders beyond the limit")
+    figure(f"{kind}: {grown / 1024:.0f} KiB for 5000 senders beyond the limit")
 
 
 # -- C21: threads
@@ -461,68 +553,3 @@ def test_c21_messages_of_many_threads_arrive_once_and_in_order_for_each(caplog, 
     if way != "a shared end":
         assert refused == 0
     figure(f"{scheme}, {way}: {len(heard)} messages of {THREADS} threads, {refused} calls refused")
-
-
-# -- C19, C22: the end of a program, and cancelling
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
-@pytest.mark.fault("C22", "echo-rig", "M")
-@pytest.mark.fault("C19", "echo-rig", "M")
-@pytest.mark.parametrize("scheme", ["udp", "tcp"])
-def test_c22_sends_cancelled_at_any_moment_leave_no_task_descriptor_or_thread(caplog, figure, scheme):
-    """M: a send is cancelled after k turns of the loop, for 40 k, beside a callback that raises."""
-    caplog.set_level(logging.CRITICAL)
-    cancelled = 0
-
-    async def once(turns):
-        nonlocal cancelled
-        uri = free_uri(scheme)
-        async with await EchoProtocol.server(uri) as server, await EchoProtocol.client(uri) as client:
-            server.assign_callback("EXPINIT", lambda data, addr: 1 / 0)
-            send = asyncio.ensure_future(client.confirmed_send([1, "cancelled"], timeout=LIMIT_S))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            cancelled += send.cancel()
-            await asyncio.gather(send, return_exceptions=True)
-            # Both ends are as good as new.
-            await client.confirmed_send([8, None], timeout=LIMIT_S)
-        for _ in range(3):
-            await asyncio.sleep(0)
-        return len(asyncio.all_tasks()) - 1
-
-    async def main():
-        left = await once(0)
-        before = measure.open_descriptors(), measure.running_threads()
-        for turns in range(40):
-            left += await once(turns)
-        # The kernel has the last word on connections that were just closed, not on descriptors.
-        assert (measure.open_descriptors(), measure.running_threads()) == before
-        assert left == 0
-        return before
-
-    descriptors, threads = asyncio.run(main())
-    assert cancelled > 3
-    figure(f"{scheme}: {cancelled} of 40 sends cancelled; {descriptors} descriptors, {threads} threads")
-
-
-@pytest.mark.fault("C19", "echo-rig", "T")
-def test_c19_a_server_that_closes_is_noticed_by_its_clients_at_once(caplog, figure):
-    """T: also when a callback has raised just before; the send that waits fails by type."""
-    caplog.set_level(logging.CRITICAL)
-
-    async def main():
-        uri = free_uri("tcp")
-        async with await EchoProtocol.server(uri) as server, await EchoProtocol.client(uri) as client:
-            server.assign_callback("EXPINIT", lambda data, addr: server.close())
-            began = time.monotonic()
-            with contextlib.suppress(ConnectionError):
-                await client.confirmed_send([1, "the last one"], timeout=LIMIT_S)
-            async with asyncio.timeout(LIMIT_S):
-                while client.is_connected:
-                    await asyncio.sleep(0.001)
-            return time.monotonic() - began
-
-    seconds = asyncio.run(main())
-    assert seconds < LIMIT_S
-    figure(f"noticed after {seconds:.3f} s")

@@ -12,7 +12,7 @@ from rig_player import tell
 from seeds import replayable, seeds
 from simulator import Faults, Network
 
-from echo_rig import EchoProtocol
+from echo_rig import EchoProtocol, Heartbeat, RigState
 
 # -- C11: a network that loses, doubles and reorders
 
@@ -117,6 +117,78 @@ def test_c11_without_numbers_what_is_confirmed_was_heard_and_there_is_no_storm(c
             datagrams += network.counts["sent"]
     assert confirmed > 0
     figure(f"{len(seeds())} seeds: {confirmed} confirmed, {datagrams} datagrams, no storm")
+
+
+# -- C5: an end that vanishes
+
+
+@pytest.mark.fault("C5", "echo-udp", "T")
+def test_c05_a_rig_that_vanishes_is_late_and_gone_in_time_and_sends_end_by_their_own(caplog, figure):
+    """T: noticed between its time and twice that; it is live again when it is back."""
+    caplog.set_level(logging.CRITICAL)
+    noticed = {state: [] for state in RigState}
+    slowest = 0.0
+    for seed in seeds(100):
+        with replayable(seed, "test_echo_simulated_rows.py", "test_c05_a_rig_that_vanishes"):
+            for state, seconds in vanishing_run(seed):
+                noticed[state].append(seconds)
+                if state is RigState.LIVE:
+                    slowest = max(slowest, seconds)
+    for state, least in ((RigState.LATE, LATE_S), (RigState.GONE, GONE_S)):
+        assert len(noticed[state]) == len(seeds(100))
+        # Silence counts from what was heard last, which is up to a ping before the end.
+        assert least - 2 * INTERVAL_S <= min(noticed[state])
+        assert max(noticed[state]) <= 2 * least
+    assert slowest <= 2 * INTERVAL_S
+    figure(
+        f"late after {max(noticed[RigState.LATE]):.2f} s of {LATE_S:g} s at the latest, "
+        f"gone after {max(noticed[RigState.GONE]):.2f} s of {GONE_S:g} s, live again after {slowest:.2f} s"
+    )
+
+
+INTERVAL_S, LATE_S, GONE_S = 0.5, 2.0, 8.0
+
+
+def vanishing_run(seed):
+    """A rig behind a way that is cut, and healed; when its states were noticed, in seconds from then on."""
+    network = Network(f"vanishing {seed}", Faults(delay_s=0.001, spread_s=0.01))
+    place = ("192.0.2.9", 5000)
+    book = history.History()
+    noticed = []
+
+    async def main():
+        rig = await EchoProtocol.server("udp://192.0.2.9:5000")
+        pc = await EchoProtocol.client("udp://192.0.2.9:5000", name="rig")
+        async with Heartbeat(pc, interval_s=INTERVAL_S, late_s=LATE_S, gone_s=GONE_S) as heartbeat:
+            changes = heartbeat.changes()
+            assert (await anext(changes)).state is RigState.LIVE
+            await asyncio.sleep(10 * network.random.random())
+            ways = [(simulated_loop.CLIENT, 40000), place]
+            network.cut(*ways)
+            if seed % 2:
+                network.cut(*reversed(ways))
+            cut_at = network.now
+            sending = asyncio.ensure_future(tell(pc, book, ["into", "nothing"], 1.0))
+            for _ in range(2):
+                change = await anext(changes)
+                noticed.append((change.state, change.at - cut_at))
+            assert sending.done()
+            await asyncio.sleep(10 * network.random.random())
+            for way in (ways, ways[::-1]):
+                network.heal(*way)
+            healed_at = network.now
+            change = await anext(changes)
+            noticed.append((change.state, change.at - healed_at))
+            await tell(pc, book, ["it is", "back"], 1.0)
+        for end in (pc, rig):
+            end.close()
+
+    simulated_loop.run(network, main())
+    first, last = book.operations
+    assert first.outcome == history.UNKNOWN
+    assert "no echo" in first.reply
+    assert last.outcome == history.DONE
+    return noticed
 
 
 # -- C8: a server that is restarted

@@ -18,6 +18,13 @@ LIMIT_S = 20.0
 QUIET_S = 0.05
 
 
+@functools.cache
+def _leave_out_what_was_here_before():
+    """Let the collector look at what tests make, and not each time at all modules that were imported."""
+    gc.collect()
+    gc.freeze()
+
+
 def in_loop_within(limit_s):
     """Run a coroutine function as a test; nothing may be left over or escape into the loop."""
 
@@ -35,6 +42,7 @@ def in_loop_within(limit_s):
                 left = asyncio.all_tasks() - {asyncio.current_task()}
                 assert not left, f"tasks are left over: {left}"
 
+            _leave_out_what_was_here_before()
             asyncio.run(main())
             gc.collect()  # what was not closed warns now
             assert not escaped, escaped

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_rig import EchoProtocol, ExpMessage, _link
+from echo_rig import EchoProtocol, ExpMessage, _link, _timed_link
 from echo_rig import clock as clock_module
 from echo_rig._clock_desk import MAX_ON_THE_WAY, ClockDesk, ClockSample
 from echo_rig.clock import ClockOffset, best_of, clock_offset
@@ -178,7 +178,7 @@ async def asked_of_an_old_peer(clock, client):
 
 
 def test_an_old_peer_is_named_as_such_and_gets_nothing_but_pings(monkeypatch):
-    clock = HeldClock(monkeypatch, _link, clock_module)
+    clock = HeldClock(monkeypatch, _link, _timed_link, clock_module)
 
     async def scenario(stack):
         peer = await stack.enter_async_context(bare_peer())
@@ -195,7 +195,7 @@ def test_an_old_peer_is_named_as_such_and_gets_nothing_but_pings(monkeypatch):
 
 
 def test_one_of_ours_that_never_numbers_is_an_old_peer(monkeypatch):
-    clock = HeldClock(monkeypatch, _link, clock_module)
+    clock = HeldClock(monkeypatch, _link, _timed_link, clock_module)
 
     async def scenario(stack):
         _, client = await pair(stack, server_numbering=False)

@@ -10,7 +10,15 @@ import sys
 
 import pytest
 
-from echo_rig import EchoProtocol, _connection, _exchange, _patient_listener, app
+from echo_rig import (
+    EchoProtocol,
+    _connection,
+    _connections,
+    _liveness,
+    _message_cutter,
+    _patient_listener,
+    app,
+)
 
 from .raw_peers import RawStream, free_uri, in_loop, place_of, raw_client_and, raw_server_and, until
 
@@ -89,7 +97,7 @@ async def test_words_that_are_sent_are_confirmed():
 @pytest.mark.fault("C6", "echo-tcp")
 @in_loop
 async def test_a_list_without_its_end_is_given_up_after_a_long_silence(monkeypatch):
-    monkeypatch.setattr(_connection, "UNFINISHED_S", 0.02)
+    monkeypatch.setattr(_message_cutter, "UNFINISHED_S", 0.02)
     async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (raw, server):
         arrived = []
         server.assign_callback("EXPCLEANUP", lambda data, addr: arrived.append(data))
@@ -103,23 +111,23 @@ async def test_a_list_without_its_end_is_given_up_after_a_long_silence(monkeypat
 @pytest.mark.fault("C3", "echo-tcp", "E")
 @in_loop
 async def test_a_message_beyond_the_limit_is_dropped_and_the_connection_goes_on(monkeypatch, caplog):
-    monkeypatch.setattr(_exchange, "MAX_STREAM_MESSAGE", 100)
+    monkeypatch.setattr(_message_cutter, "MAX_STREAM_MESSAGE", 100)
     async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (raw, server):
         (connection,) = server._connections.values()
         await raw.send(b'[1, "' + b"x" * 500, b"x" * 500 + b'"]', b"[8, 8]")
         assert await raw.receive() == b"[8, 8]"
         assert "1007 bytes" in caplog.text
-        assert connection._incomplete == 0
+        assert connection._cutter.silence_s is None
 
 
 @in_loop
 async def test_a_long_message_that_is_dropped_halfway_and_never_ended_is_given_up_too(monkeypatch):
-    monkeypatch.setattr(_exchange, "MAX_STREAM_MESSAGE", 100)
-    monkeypatch.setattr(_connection, "UNFINISHED_S", 0.02)
+    monkeypatch.setattr(_message_cutter, "MAX_STREAM_MESSAGE", 100)
+    monkeypatch.setattr(_message_cutter, "UNFINISHED_S", 0.02)
     async with raw_client_and(EchoProtocol.server, free_uri("tcp")) as (raw, server):
         (connection,) = server._connections.values()
         await raw.send(b'[1, "' + b"x" * 500)
-        await until(lambda: not connection._incomplete)
+        await until(lambda: connection._cutter.silence_s is None)
         await raw.send(b"[8, 8]")
         assert await raw.receive() == b"[8, 8]"
 
@@ -177,7 +185,7 @@ async def test_a_message_that_the_end_of_its_stream_cuts_off_is_not_delivered():
 @pytest.mark.fault("C7", "echo-tcp")
 @in_loop
 async def test_beyond_the_limit_of_connections_newcomers_are_closed(monkeypatch, caplog):
-    monkeypatch.setattr(_exchange, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(_connections, "MAX_CONNECTIONS", 2)
     async with await EchoProtocol.server(free_uri("tcp")) as server:
         clients = [await EchoProtocol.client(server.server_uri) for _ in range(2)]
         for client in clients:
@@ -229,7 +237,7 @@ async def test_a_server_that_cannot_accept_tries_again(monkeypatch, caplog):
 @pytest.mark.fault("C7", "echo-tcp")
 @in_loop
 async def test_strangers_that_say_nothing_make_room_for_who_speaks(monkeypatch, caplog):
-    monkeypatch.setattr(_exchange, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(_connections, "MAX_CONNECTIONS", 2)
     async with await EchoProtocol.server(free_uri("tcp")) as server:
         place = place_of(server.server_uri)
         async with await RawStream.connect(place) as first, await RawStream.connect(place) as second:
@@ -251,7 +259,7 @@ async def test_a_message_may_take_its_time_to_come_whole():
         arrived = []
         server.assign_callback("INIT", lambda data, address: arrived.append(data))
         await raw.send(b'[1, "ab')
-        await asyncio.sleep(3 * _connection.SILENCE_S)  # real time is what the rule is about
+        await asyncio.sleep(3 * _message_cutter.SILENCE_S)  # real time is what the rule is about
         await raw.send(b'c"]')
         assert await raw.receive(10) == b'[1, "abc"]'
         await until(lambda: arrived == [["abc"]])
@@ -266,8 +274,8 @@ async def test_an_end_that_vanishes_is_noticed_by_the_system():
         assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         if sys.platform == "linux":
-            assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == _connection.UNANSWERED_MS
-            assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == _connection.KEEPALIVE_IDLE_S
+            assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == _liveness.UNANSWERED_MS
+            assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == _liveness.KEEPALIVE_IDLE_S
 
 
 # Closing

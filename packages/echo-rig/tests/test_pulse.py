@@ -116,3 +116,15 @@ def test_whatever_happens_the_state_is_what_silence_and_loss_say(steps):
             assert pulse.state is expected
             assert changed is (before is not expected)
             assert pulse.next_turn() > now
+
+
+@given(heard_at=st.floats(0, 1e6), pace=st.tuples(*[st.floats(1e-3, 1e3)] * 3))
+def test_at_the_time_when_the_state_turns_it_does(heard_at, pace):
+    """Whatever the rounding; else whoever waits until then waits again, for nothing."""
+    late_s, gone_s = sorted((pace[0] + pace[1], pace[0] + pace[1] + pace[2]))
+    pulse = Pulse(Pace(pace[0], late_s, gone_s), now=heard_at)
+    pulse.heard(heard_at)
+    pulse.look(heard_at)
+    for state in (RigState.LATE, RigState.GONE):
+        assert pulse.look(pulse.next_turn())
+        assert pulse.state is state

@@ -17,8 +17,17 @@ import time
 
 import pytest
 
-from echo_rig import EchoProtocol, ExpMessage, ExpStatus, RemoteError
-from echo_rig.sync import Endpoint, _datagrams, _end, _loop, _polled_link, connect, listen
+from echo_rig import (
+    EchoProtocol,
+    ExpMessage,
+    ExpStatus,
+    RemoteError,
+    _connections,
+    _link,
+    _links,
+    _message_cutter,
+)
+from echo_rig.sync import Endpoint, _datagrams, _end, _loop, connect, listen
 
 from .blocking_lab import LIMIT_S, Relay, free_uri, in_thread, loop_thread, served, until
 from .held_clock import HeldClock
@@ -490,18 +499,6 @@ def test_an_interruption_at_a_deadline_costs_the_conversation_and_not_the_end():
             client.confirmed_send([1, None], timeout=0.02)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_strangers_are_counted_and_not_listened_to(scheme):
-    with pair(scheme, allow=["10.0.0.0/8"]) as (server, client):
-        with pytest.raises((TimeoutError, ConnectionError)):
-            client.confirmed_send([1, None], timeout=0.1)
-        until(lambda: server.strangers)
-        assert server.addresses == []
-    with pair(scheme, allow=["127.0.0.0/8"]) as (server, client):
-        client.init()
-        assert server.strangers == 0
-
-
 def test_every_message_arrives_once_and_in_order_over_a_network_that_loses_and_doubles():
     seen = []
     fates = random.Random(3)
@@ -573,7 +570,7 @@ def test_a_token_can_be_asked_for(scheme):
 
 def test_a_server_forgets_the_oldest_address_that_is_idle(monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(_datagrams, "MAX_LINKS", 2)
+    monkeypatch.setattr(_links, "MAX_LINKS", 2)
     uri = free_uri("udp")
     with listen(uri, numbering=True) as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(uri)) for _ in range(3)]
@@ -616,9 +613,9 @@ def test_datagrams_that_cannot_be_sent_are_logged_and_fail_their_send(caplog):
 
 
 def test_a_truncated_echo_and_loops_are_logged(caplog, monkeypatch):
-    HeldClock(monkeypatch, _polled_link)  # a loop is told by its pace
+    HeldClock(monkeypatch, _link)  # a loop is told by its pace
+    monkeypatch.setattr(Endpoint, "max_message_size", 20)
     with silent_peer() as (peer, client):
-        client.max_message_size = 20
         client.default_echo_timeout = LIMIT_S
 
         def cut():
@@ -676,9 +673,7 @@ def test_a_word_in_a_stream_is_complete_after_a_silence():
 
 
 def test_a_message_beyond_the_limit_costs_a_log_record(monkeypatch, caplog):
-    from echo_rig.sync import _streams
-
-    monkeypatch.setattr(_streams, "MAX_STREAM_MESSAGE", 100)
+    monkeypatch.setattr(_message_cutter, "MAX_STREAM_MESSAGE", 100)
     with raw_stream() as (peer, client):
         peer.sendall(b'[1, "' + b"x" * 1000 + b'"][4, 1]')
         assert client.wait_for("EXPEND") == [1]
@@ -772,15 +767,26 @@ def _read_until(peer, end):
 
 
 def test_connections_beyond_the_limit_are_refused(monkeypatch, caplog):
-    from echo_rig.sync import _streams
-
-    monkeypatch.setattr(_streams, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(_connections, "MAX_CONNECTIONS", 1)
     with pair("tcp") as (_, client):
         client.init()
         with connect(client.server_uri) as second, pytest.raises(ConnectionError):
             second.init()
         client.init()
     assert "Refused" in caplog.text
+
+
+def test_strangers_that_say_nothing_make_room_for_who_speaks(monkeypatch, caplog):
+    monkeypatch.setattr(_connections, "MAX_CONNECTIONS", 2)
+    with pair("tcp") as (server, client), socket.create_connection(client.server_address) as stranger:
+        stranger.settimeout(LIMIT_S)
+        client.init()
+        until(lambda: len(server.addresses) == 2)
+        with connect(client.server_uri) as another:
+            another.init()
+            client.init()
+        assert stranger.recv(1) == b""
+    assert "which said nothing" in caplog.text
 
 
 @pytest.mark.fault("C7", "echo-tcp")
@@ -879,9 +885,7 @@ def test_where_the_system_cannot_limit_a_wait_the_selector_waits(monkeypatch):
 
 
 def test_a_list_without_its_end_is_given_up_after_a_long_silence(monkeypatch):
-    from echo_rig.sync import _streams
-
-    monkeypatch.setattr(_streams, "UNFINISHED_S", 0.02)
+    monkeypatch.setattr(_message_cutter, "UNFINISHED_S", 0.02)
     with raw_stream() as (peer, client):
         peer.sendall(b"[1, ")
         serve_until_it_says_something(client, peer)

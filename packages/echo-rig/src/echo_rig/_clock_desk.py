@@ -100,7 +100,6 @@ class ClockDesk:
         sending = link.send(add_clock_request(_PING, ClockRequest(asked_ns)), confirm=True, context=echo)
         self._asked[link.address, asked_ns] = (began_ns, answer)
         try:
-            # Only the echo tells of a connection that is lost.
             _, sample = await asyncio.gather(echo, answer)
         finally:
             del self._asked[link.address, asked_ns]
@@ -114,6 +113,12 @@ class ClockDesk:
             self._take_answer(note, address)
         elif link is not None and link.conversation.numbers:
             self._answer(note, link)
+
+    def lost(self, address: Address, error: Exception) -> None:
+        """Let questions fail whose answer cannot come any more."""
+        for (where, _), (_, future) in self._asked.items():
+            if where == address and not future.done():
+                future.set_exception(error)
 
     def _take_answer(self, note: ClockAnswer, address: Address) -> None:
         began_ns, future = self._asked.get((address, note.asked_ns), (0, None))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 from echo_rig._apart import ApartWriter
 from echo_rig._link import address_of
-from wireframe.echo import NEED_DATA, Oversized, Splitter
+from echo_rig._liveness import watch_liveness
+from echo_rig._message_cutter import MessageCutter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +19,8 @@ if TYPE_CHECKING:
 #: system and gives back, for every message: that doubles the time of a round trip. This is just below what
 #: glibc takes from its own store.
 MAX_READ: Final = 131_000
-#: Seconds of silence after which a word without brackets counts as complete. Messages of the protocol are
-#: lists and never wait for it.
-SILENCE_S: Final = 0.05
-#: Seconds of silence after which a list without its end counts as given up. It would swallow what follows.
-UNFINISHED_S: Final = 5.0
 #: Seconds for an end that reads slowly to take what it was sent before the connection was closed.
 LINGER_S: Final = 2.0
-#: Seconds: an end that vanished without a word is noticed after about this long. Both options are needed,
-#: one works while data is under way, the other one while nothing is.
-KEEPALIVE_IDLE_S: Final = 15
-KEEPALIVE_INTERVAL_S: Final = 5
-KEEPALIVE_PROBES: Final = 3
-UNANSWERED_MS: Final = 30_000
 
 
 class Owner(Protocol):
@@ -42,7 +29,7 @@ class Owner(Protocol):
     def open_link(self, connection: Connection, address: Address) -> Link | None:
         """Return the link for a new connection; without one it is closed."""
 
-    def oversized(self, size: int, address: Address) -> None:
+    def oversized(self, size: int, limit: int, address: Address) -> None:
         """Take note of a message beyond the limit."""
 
     def unfinished(self, size: int, address: Address) -> None:
@@ -58,8 +45,6 @@ class Connection(asyncio.Protocol):
     Parameters
     ----------
     owner : Owner
-    max_message_size : int
-        Bytes of the largest message to take.
     loop : asyncio.AbstractEventLoop
         Runs the timers.
     put : callable, optional
@@ -69,19 +54,16 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         owner: Owner,
-        max_message_size: int,
         loop: asyncio.AbstractEventLoop,
         put: Callable[[bytes], object] | None = None,
     ) -> None:
         self._owner = owner
         self._loop = loop
-        self._splitter = Splitter(max_message_size)
+        self._cutter = MessageCutter(self._oversized)
         self._put = put or self._write_transport
         self._apart = ApartWriter(self._put, loop)
         #: What is being taken; when it is written, it is an echo.
         self._arrived: bytes | None = None
-        #: Bytes of a message that is not complete.
-        self._incomplete = 0
         self._silence: asyncio.TimerHandle | None = None
         self.address: Address = ("", 0)
         self.transport: asyncio.Transport | None = None
@@ -94,7 +76,9 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what the loop hands to stream protocols
         self.transport = transport
         self.address = address_of(transport.get_extra_info("peername") or ("", 0))
-        _watch_liveness(transport.get_extra_info("socket"))
+        stream = transport.get_extra_info("socket")
+        if stream is not None:
+            watch_liveness(stream)
         if hasattr(transport, "max_size"):
             transport.max_size = MAX_READ
         self.link = self._owner.open_link(self, self.address)
@@ -103,22 +87,20 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut what arrived into messages."""
-        self._incomplete += len(data)
-        self._splitter.feed(data)
+        self._cutter.feed(data)
         self._drain()
         self._stop_timer()
-        if self._incomplete:
-            silence_s = SILENCE_S if self._splitter.waiting else UNFINISHED_S
+        silence_s = self._cutter.silence_s
+        if silence_s is not None:
             self._silence = self._loop.call_later(silence_s, self._flush)
 
     def eof_received(self) -> None:
         """Take what was complete but for the end of the stream; the transport then closes."""
-        if self._splitter.waiting:
-            self._splitter.feed_eof()
-            self._drain()
-        elif self._incomplete:
-            # Part of a message or an echo: it is lost with the connection, and says nothing.
-            self._owner.unfinished(self._incomplete, self.address)
+        lost = self._cutter.end()
+        self._drain()
+        if lost:
+            # Part of a message or an echo, which says nothing.
+            self._owner.unfinished(lost, self.address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let everything that waits fail."""
@@ -166,39 +148,20 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._silence = None
-        self._splitter.flush(unfinished=True)
+        self._cutter.flush()
         self._drain()
 
     def _drain(self) -> None:
-        while (piece := self._splitter.next_event()) is not NEED_DATA:
+        while (message := self._cutter.next_message()) is not None:
             if self.link is None or self.transport is None or self.transport.is_closing():
                 return  # closed by a callback
-            if isinstance(piece, Oversized):
-                self._incomplete -= piece.size
-                self._owner.oversized(piece.size, self.address)
-            else:
-                self._incomplete -= len(piece)
-                self._arrived = piece
-                self.link.receive(piece)
+            self._arrived = message
+            self.link.receive(message)
         self._arrived = None
+
+    def _oversized(self, size: int, limit: int) -> None:
+        self._owner.oversized(size, limit, self.address)
 
     def _write_transport(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
-
-
-def _watch_liveness(stream: socket.socket | None) -> None:
-    """Ask the system to notice an end that vanished; what a platform lacks is left out."""
-    if stream is None:
-        return
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    if sys.platform == "linux":
-        options += [
-            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
-            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS),
-        ]
-    with contextlib.suppress(OSError):
-        for level, name, value in options:
-            stream.setsockopt(level, name, value)

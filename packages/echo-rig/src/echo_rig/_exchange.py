@@ -5,60 +5,52 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from echo_rig._clock_desk import ClockDesk
 from echo_rig._connection import Connection
+from echo_rig._connections import Connections
 from echo_rig._entered_by_hand import EnteredByHand
 from echo_rig._forked import abandon_in_children, let_go
 from echo_rig._link import address_of
-from echo_rig._links import Links
-from echo_rig._verdict import Verdict
+from echo_rig._links import Links, lost_connection
+from echo_rig._timed_link import TimedLink
+from echo_rig._wire_end import WireEnd
 from echo_rig.communicator import Communicator
 from echo_rig.uri import is_valid_ip
 from wireframe.echo import read_clock_note
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable
 
-    from echo_rig._link import Address, Link
-    from echo_rig._verdict import Received
+    from echo_rig._conversation import Conversation
+    from echo_rig._link import Address
 
 #: Bytes to ask a UDP socket for; no datagram is longer. For each of them asyncio asks for 256 KiB, which many
 #: an allocator fetches from the system and gives back: that doubles the time of a round trip.
 MAX_READ: Final = 65536
-#: Bytes of the longest message taken from a stream. Above `max_message_size`, because an old peer too reads
-#: longer ones if it is lucky.
-MAX_STREAM_MESSAGE: Final = 1 << 20
 #: Bytes that wait to leave, because an end does not read or the network is slower. Beyond that nothing is
 #: sent without confirmation; what is confirmed limits itself.
 MAX_UNSENT: Final = 16 << 20
 #: Errors of the network told apart in the log; systems have fewer.
 MAX_CAUSES: Final = 256
-#: Connections a TCP server keeps; more than any laboratory has rigs, fewer than a process may open files.
-MAX_CONNECTIONS: Final = 512
 
 
-class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
+class Exchange(WireEnd, asyncio.DatagramProtocol, asyncio.Protocol):
     """Moves bytes between one or several transports and the links, one for each other end."""
 
     #: The asyncio server of a TCP server.
     Server: asyncio.Server | None = None
-    max_message_size: ClassVar[int] = 65535
 
     def __init__(
         self, server_uri: Any, role: str, name: str | None = None, logger: logging.Logger | None = None
     ) -> None:
-        role = role.strip().lower()
-        if role not in ("server", "client"):
-            raise ValueError(f"the role is 'server' or 'client', not {role!r}")
-        self._role = role
-        super().__init__(server_uri, name=name, logger=logger)
+        super().__init__(server_uri, role, name, logger)
         self._loop = asyncio.get_running_loop()
-        self._links = Links(
-            self, self._loop, datagrams=self.is_datagram, max_message_size=self.max_message_size
+        self._links: Links[TimedLink] = Links(
+            self._new_link, datagrams=self.is_datagram, max_message_size=self.max_message_size
         )
-        self._connections: dict[Address, Connection] = {}
+        self._connections: Connections[Connection] = Connections(self._let_end, self._quiet)
         #: The stream of a client.
         self._connection: Connection | None = None
         #: The server as the socket of a client knows it, which may differ from the URI in spelling.
@@ -67,10 +59,6 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self._socket: Any = None
         self._is_closed = False
         self._clock = ClockDesk()
-        self.numbering: bool | None = None
-        self.allowed: Container[str] | None = None
-        #: What came from addresses that are not allowed.
-        self.strangers = 0
         #: Errors of the network that were logged.
         self._causes: set[object] = set()
         self._last_sent = EnteredByHand()
@@ -84,16 +72,8 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
 
     async def __aexit__(self, *details: object) -> None:
         self.close()
-
-    @property
-    def role(self) -> str:
-        """``'server'`` or ``'client'``."""
-        return self._role
-
-    @property
-    def is_datagram(self) -> bool:
-        """Whether messages travel as UDP datagrams."""
-        return self.protocol == "udp"
+        # asyncio lets go of a UDP port in the next turn of the loop: then another end can have it.
+        await asyncio.sleep(0)
 
     @property
     def is_connected(self) -> bool:
@@ -103,33 +83,6 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         if self.Server is not None:
             return self.Server.is_serving()
         return self._transport is not None and not self._transport.is_closing()
-
-    @property
-    def addresses(self) -> list[Address]:
-        """Other ends known at present."""
-        return list(self._links)
-
-    def round_trip(self, addr: Address | None = None) -> float | None:
-        """Return the smoothed round trip time to another end in seconds, None before the first echo.
-
-        Parameters
-        ----------
-        addr : tuple of (str, int), optional
-            Needed in the server role.
-        """
-        link = self._links.get(self._server_address if addr is None else addr)
-        return None if link is None else link.conversation.round_trip.smoothed_s
-
-    def heard_at(self, addr: Address | None = None) -> float | None:
-        """Return when anything came from another end last, in monotonic seconds; None if nothing has.
-
-        Parameters
-        ----------
-        addr : tuple of (str, int), optional
-            Needed in the server role.
-        """
-        link = self._links.get(self._server_address if addr is None else addr)
-        return None if link is None else link.heard_at
 
     def close(self) -> None:
         """Close the end and everything that belongs to it; safe to call twice, also without a running loop.
@@ -149,7 +102,9 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
                 connection.close()
             if self._transport is not None:
                 self._transport.close()
-            self._links.cancel_all()
+            for link in self._links.values():
+                link.cancel()
+            self._links.clear()
             self._last_sent.cancel()
         self._settle(self.on_connection_lost, "Close called on communicator")
         self.on_error_received.cancel()
@@ -170,7 +125,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             if hasattr(transport, "max_size"):
                 transport.max_size = MAX_READ
         else:
-            self._connection = Connection(self, MAX_STREAM_MESSAGE, self._loop, self._write_stream)
+            self._connection = Connection(self, self._loop, self._write_stream)
             self._connection.connection_made(transport)
         self.logger.info(
             "%s %s %s", self.name, "listens at" if self.role == "server" else "uses", self.server_uri
@@ -188,7 +143,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
 
     def new_connection(self) -> Connection:
         """Return the protocol object for a connection that a TCP server has accepted."""
-        return Connection(self, MAX_STREAM_MESSAGE, self._loop)
+        return Connection(self, self._loop)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         """Take one datagram."""
@@ -199,8 +154,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
                     address[0], "foreign", "Ignored %d bytes from %s:%s, not the server", len(data), *address
                 )
                 return
-        elif self.allowed is not None and address[0] not in self.allowed:
-            self._refuse_stranger(address)
+        elif self.refuses(address):
             return
         self._receive(data, address)
 
@@ -226,7 +180,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         self._settle(self.on_error_received, exc)
         if self._role == "client":
             for link in self._links.values():
-                link.refuse(exc)
+                link.fail(exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the transport of a UDP end or a TCP client is gone."""
@@ -245,32 +199,20 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
         if self._connection is not None:
             self._connection.resume_writing()
 
-    def open_link(self, connection: Connection, address: Address) -> Link | None:
+    def open_link(self, connection: Connection, address: Address) -> TimedLink | None:
         """Return the link for a new connection, None if it is not wanted."""
         if self._is_closed:
             return None  # accepted right before
         if self._role == "server":
-            if self.allowed is not None and address[0] not in self.allowed:
-                self._refuse_stranger(address)
-                return None
-            if len(self._connections) >= MAX_CONNECTIONS and not self._close_a_silent_one():
-                self._quiet.warn(
-                    address[0], "full", "Refused %s:%s: %d connections", *address, MAX_CONNECTIONS
-                )
+            if self.refuses(address) or not self._connections.make_room(address):
                 return None
             self.logger.info("%s:%s connected", *address)
         self._connections[address] = connection
         return self._links.open(address, connection.write, self.numbering)
 
-    def _close_a_silent_one(self) -> bool:
-        """Make room for a newcomer at the cost of the oldest connection that never said anything."""
-        for address, connection in self._connections.items():
-            if connection.link is not None and connection.link.heard_at is None:
-                self._quiet.warn(address[0], "silent", "Closed %s:%s, which said nothing", *address)
-                connection.close()
-                self.connection_ended(connection, None)
-                return True
-        return False
+    def _let_end(self, connection: Connection) -> None:
+        connection.close()
+        self.connection_ended(connection, None)
 
     def connection_ended(self, connection: Connection, error: Exception | None) -> None:
         """Take note that a connection is over: its sends fail, the others go on."""
@@ -278,23 +220,10 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             return
         del self._connections[connection.address]
         self._links.end(connection.address, error)
+        self._clock.lost(connection.address, lost_connection(connection.address, error))
         self.logger.info("%s:%s disconnected", *connection.address)
         if connection is self._connection:
             self._lost(error)
-
-    def oversized(self, size: int, address: Address) -> None:
-        """Take note of a message beyond the limit in a stream."""
-        self._quiet.warn(
-            address[0], "oversized", "Dropped a message of %d bytes from %s:%s, the limit is %d",
-            size, *address, MAX_STREAM_MESSAGE,
-        )  # fmt: skip
-
-    def unfinished(self, size: int, address: Address) -> None:
-        """Take note of a message that the end of the stream has cut off."""
-        self._quiet.warn(
-            address[0], "unfinished", "The stream of %s:%s ended inside a message, dropped %d bytes of it",
-            *address, size,
-        )  # fmt: skip
 
     def message_received(self, message: bytes, address: Address) -> None:
         """Tell the callbacks of one message."""
@@ -305,20 +234,6 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             Communicator._receive(self, message, address)
         else:
             self._clock.take(note, address, self._links.get(address))
-
-    def something_unusual(self, received: Received, address: Address) -> None:
-        """Log what is neither news nor a proper echo."""
-        verdict = received.verdict
-        if verdict is Verdict.TRUNCATED_ECHO:
-            self.logger.warning("Received truncated echo from %s:%s", *address)
-        elif verdict is Verdict.UNEXPECTED:
-            self.logger.error("Expected an echo from %s:%s, got something else", *address)
-        elif verdict in (Verdict.BOUNCE, Verdict.REFUSED):
-            self._quiet.warn(
-                address[0], verdict.value, "Dropped a message of %s:%s: %s", *address, verdict.value
-            )
-        else:
-            self.logger.debug("From %s:%s: %s", *address, verdict.value)
 
     def _receive(self, data: bytes, addr: Address) -> None:
         """Take one datagram, or one message of a stream."""
@@ -333,7 +248,7 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
                 return
         link.receive(data)
 
-    def _link_to(self, address: Address) -> Link | None:
+    def _link_to(self, address: Address) -> TimedLink | None:
         """Return the link to an address; over UDP it is made if there is none."""
         if self._is_closed:
             self._require_own_process()
@@ -348,9 +263,13 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
             link = self._links.open(address, self._writer(address), self.numbering)
         return link
 
+    def _new_link(
+        self, address: Address, conversation: Conversation, write: Callable[[bytes], object]
+    ) -> TimedLink:
+        return TimedLink(address, conversation, write, self, self._loop)
+
     @property
     def _server_address(self) -> Address:
-        """Where a message goes unless told otherwise."""
         return self._peer or (self.hostname, self.port)
 
     def _require_room(self, address: Address) -> None:
@@ -374,10 +293,6 @@ class Exchange(Communicator, asyncio.DatagramProtocol, asyncio.Protocol):
 
     def _write_datagram(self, data: bytes) -> None:
         self._transport.sendto(data)
-
-    def _refuse_stranger(self, address: Address) -> None:
-        self.strangers += 1
-        self._quiet.warn(address[0], "stranger", "Ignored %s:%s, which is not allowed", *address)
 
     def _abandon(self) -> None:
         """Let the parent of this forked child have the sockets, and the loop that waits for them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from echo_rig.errors import ForeignProcessError
 
@@ -39,6 +39,17 @@ def abandon_in_children(one: Abandoned) -> None:
 def foreign(name: str) -> ForeignProcessError:
     """Return what using the end of that name fails with in a forked child."""
     return ForeignProcessError(f"{name} was made before this process was forked: make another one here")
+
+
+def refuse_copy(name: str) -> NoReturn:
+    """Raise what pickling or copying the end of that name fails with, and so handing it to a spawned child.
+
+    Raises
+    ------
+    TypeError
+        Always.
+    """
+    raise TypeError(f"{name} cannot be pickled or copied: make another one where it is needed")
 
 
 def let_go(descriptors: Iterable[int]) -> None:

@@ -1,18 +1,19 @@
-"""One other end: its conversation, the way its bytes leave, and its timer.
+"""One other end: its conversation, and the way its bytes leave.
 
-The thin part between `_conversation`, which decides, and the transports, which
-carry. Nothing here looks into a message.
+The thin part between `_conversation`, which decides, and what carries the bytes: `_timed_link` in an event
+loop, `sync._polled_link` for a thread that waits. Nothing here looks into a message.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from abc import ABC, abstractmethod
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from echo_rig._verdict import Verdict
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from echo_rig._conversation import Conversation
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 #: IP address and port of another end; the address of a link-local IPv6 end has the zone in it.
 Address: TypeAlias = tuple[str, int]
+
+# Bound once: looking up a member of an Enum is slow.
+_CONFIRMED: Final = Verdict.CONFIRMED
+_NEWS: Final = Verdict.NEWS
 
 
 def address_of(socket_address: tuple[Any, ...]) -> Address:
@@ -46,10 +51,8 @@ class Listener(Protocol):
         """Take note of what is neither news nor a proper echo."""
 
 
-class Link:
+class Link(ABC):
     """A conversation with the wire at one end of it and a listener at the other.
-
-    To be used from the thread of the event loop.
 
     Parameters
     ----------
@@ -59,25 +62,18 @@ class Link:
     write : callable
         ``write(data)`` puts one datagram, or a piece of a stream, on the wire.
     listener : Listener
-    loop : asyncio.AbstractEventLoop
-        Runs the timer.
 
     Attributes
     ----------
     heard_at : float or None
         When anything came from the other end last, in monotonic seconds.
+    echoed_at : float
+        When something was last written in answer to what came, in monotonic seconds.
+    is_over : bool
+        Nothing is written any more.
     """
 
-    __slots__ = (
-        "_is_over",
-        "_listener",
-        "_loop",
-        "_timer",
-        "_write",
-        "address",
-        "conversation",
-        "heard_at",
-    )
+    __slots__ = ("_listener", "_write", "address", "conversation", "echoed_at", "heard_at", "is_over")
 
     def __init__(
         self,
@@ -85,104 +81,65 @@ class Link:
         conversation: Conversation,
         write: Callable[[bytes], object],
         listener: Listener,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.address = address
         self.conversation = conversation
         self.heard_at: float | None = None
+        self.echoed_at = -inf
+        self.is_over = False
         self._write = write
         self._listener = listener
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_over = False
 
-    def send(self, message: bytes, *, confirm: bool, context: asyncio.Future[Any] | None = None) -> Sending:
+    @abstractmethod
+    def _settle(self, sending: Sending | None, error: Exception | None = None) -> None:
+        """Tell whoever waits for this that it is confirmed, or has failed; if somebody does."""
+
+    @abstractmethod
+    def _set_timer(self) -> None:
+        """Have `on_time` called when the conversation needs it; not at all when the link is over."""
+
+    @abstractmethod
+    def _stop_timer(self) -> None:
+        """Have `on_time` not called any more."""
+
+    def send(self, message: bytes, *, confirm: bool, context: Any = None) -> Sending:
         """Send a message, now or as soon as it is its turn."""
         sending, pieces = self.conversation.send(message, time.monotonic(), confirm=confirm, context=context)
-        for piece in pieces:
-            self._write(piece)
-        self._set_timer()
+        self._put(pieces)
         return sending
 
     def give_up(self, sending: Sending) -> None:
         """Wait no longer for an echo; nothing happens if it has come, or if the link is over."""
-        if self._is_over:
-            return
-        for piece in self.conversation.give_up(sending, time.monotonic()):
-            self._write(piece)
-        self._set_timer()
+        if not self.is_over:
+            self._put(self.conversation.give_up(sending, time.monotonic()))
+
+    def greet(self) -> None:
+        """Show the other end that we number, which an old one does not notice."""
+        self._put(self.conversation.greet(time.monotonic()))
 
     def receive(self, data: bytes) -> None:
         """Take one datagram, or one piece from the splitter of a stream."""
         self.heard_at = now = time.monotonic()
         received = self.conversation.receive(data, now)
+        verdict = received.verdict
+        if verdict is _CONFIRMED and not received.write:
+            # The most frequent case. A timer of this message may stay: then nothing will be due.
+            self._settle(received.sending)
+            return
         # An echo goes out before any callback runs: that is what its sender waits for.
         for piece in received.write:
             self._write(piece)
-        if received.verdict is Verdict.CONFIRMED:
-            _fulfil(received.sending)
-        elif received.verdict is not Verdict.NEWS:
+            self.echoed_at = now
+        if verdict is _CONFIRMED:
+            self._settle(received.sending)
+        elif verdict is not _NEWS:
             self._note(received)
         for message in received.deliver:
             self._listener.message_received(message, self.address)
         self._set_timer()
 
-    def greet(self) -> None:
-        """Show the other end that we number, which an old one does not notice."""
-        for piece in self.conversation.greet(time.monotonic()):
-            self._write(piece)
-        self._set_timer()
-
-    def refuse(self, error: Exception) -> None:
-        """Let everything that waits for an echo fail; the link goes on."""
-        for sending in self.conversation.lost():
-            _refuse(sending, error)
-
-    def fail(self, error: Exception) -> None:
-        """Let everything that waits for an echo fail, and stop the timer."""
-        self.refuse(error)
-        self.stop()
-
-    def end(self, error: Exception | None) -> None:
-        """Fail for good, or cancel what waits if there is no error."""
-        self._is_over = True
-        if error is None:
-            for sending in self.conversation.lost():
-                if sending.context is not None:
-                    sending.context.cancel()
-            self.stop()
-        else:
-            self.fail(error)
-
-    def stop(self) -> None:
-        """Stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _note(self, received: Received) -> None:
-        if received.verdict is Verdict.TRUNCATED_ECHO:
-            _fulfil(received.sending)
-        elif received.verdict is Verdict.UNEXPECTED and received.sending is not None:
-            _refuse(received.sending, RuntimeError("Unexpected response instead of the echo"))
-        self._listener.something_unusual(received, self.address)
-
-    def _set_timer(self) -> None:
-        """Have the timer run when the conversation needs it, and not before."""
-        deadline = None if self._is_over else self.conversation.next_deadline()
-        if deadline is None:
-            # A timer that is still set finds nothing due and is not renewed: cheaper than cancelling it.
-            return
-        timer = self._timer
-        wait = deadline - time.monotonic()
-        if timer is not None:
-            if timer.when() <= self._loop.time() + wait:
-                return
-            timer.cancel()
-        self._timer = self._loop.call_later(max(0.0, wait), self._on_time)
-
-    def _on_time(self) -> None:
-        self._timer = None
+    def on_time(self) -> None:
+        """Do what is due."""
         due = self.conversation.on_time(time.monotonic())
         for piece in due.write:
             self._write(piece)
@@ -190,20 +147,25 @@ class Link:
             self._listener.message_received(message, self.address)
         self._set_timer()
 
+    def fail(self, error: Exception) -> None:
+        """Let everything that waits for an echo fail, and forget it. The link can still be used."""
+        for sending in self.conversation.lost():
+            self._settle(sending, error)
 
-def _future(sending: Sending | None) -> asyncio.Future[Any] | None:
-    """Return the future of whoever waits for this, if somebody still does."""
-    future: asyncio.Future[Any] | None = None if sending is None else sending.context
-    return None if future is None or future.done() else future
+    def end(self, error: Exception) -> None:
+        """Let everything that waits for an echo fail; nothing is written any more."""
+        self.is_over = True
+        self.fail(error)
+        self._stop_timer()
 
+    def _put(self, pieces: tuple[bytes, ...]) -> None:
+        for piece in pieces:
+            self._write(piece)
+        self._set_timer()
 
-def _fulfil(sending: Sending | None) -> None:
-    future = _future(sending)
-    if sending is not None and future is not None:
-        future.set_result(sending.round_trip_s)
-
-
-def _refuse(sending: Sending, error: Exception) -> None:
-    future = _future(sending)
-    if future is not None:
-        future.set_exception(error)
+    def _note(self, received: Received) -> None:
+        if received.verdict is Verdict.TRUNCATED_ECHO:
+            self._settle(received.sending)
+        elif received.verdict is Verdict.UNEXPECTED:
+            self._settle(received.sending, RuntimeError("Unexpected response instead of the echo"))
+        self._listener.something_unusual(received, self.address)

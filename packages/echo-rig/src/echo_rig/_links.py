@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from echo_rig._conversation import Conversation
-from echo_rig._link import Link
+from echo_rig._link import Address, Link
 from wireframe.echo import MAX_NUMBER
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
-    from echo_rig._link import Address, Listener
+    Write = Callable[[bytes], object]
 
 #: Other ends that are remembered. A forged source address costs no more than one of them.
 MAX_LINKS: Final = 4096
 
+AnyLink = TypeVar("AnyLink", bound=Link)
 
-class Links(dict["Address", Link]):
+
+class Links(dict[Address, AnyLink], Generic[AnyLink]):
     """Links by address; the numbers of all belong to one session.
 
     Parameters
     ----------
-    listener : Listener
-        Is told what comes over any of them.
-    loop : asyncio.AbstractEventLoop
+    make : callable
+        ``make(address, conversation, write)`` returns a link.
     datagrams : bool
         UDP; else TCP.
     max_message_size : int
@@ -34,20 +34,24 @@ class Links(dict["Address", Link]):
     """
 
     def __init__(
-        self, listener: Listener, loop: asyncio.AbstractEventLoop, *, datagrams: bool, max_message_size: int
+        self,
+        make: Callable[[Address, Conversation, Write], AnyLink],
+        *,
+        datagrams: bool,
+        max_message_size: int,
     ) -> None:
         super().__init__()
-        self._listener = listener
-        self._loop = loop
+        self._make = make
         self._datagrams = datagrams
         self._max_message_size = max_message_size
         self._session = secrets.randbelow(MAX_NUMBER) + 1
         self._first_number = 1
 
-    def open(self, address: Address, write: Callable[[bytes], object], numbering: bool | None) -> Link:
-        """Make a link; if there are too many, forget another one."""
+    def open(self, address: Address, write: Write, numbering: bool | None) -> AnyLink:
+        """Make a link; if there are too many, forget the oldest one that nothing is under way to."""
         if len(self) >= MAX_LINKS:
-            self._forget_one()
+            idle = (address for address, link in self.items() if not link.conversation.outstanding)
+            self.forget(next(idle, next(iter(self))), ConnectionResetError("too many addresses"))
         conversation = Conversation(
             datagrams=self._datagrams,
             session=self._session,
@@ -55,33 +59,27 @@ class Links(dict["Address", Link]):
             first_number=self._first_number,
             max_message_size=self._max_message_size,
         )
-        link = self[address] = Link(address, conversation, write, self._listener, self._loop)
+        link = self[address] = self._make(address, conversation, write)
         return link
 
+    def forget(self, address: Address, error: Exception) -> None:
+        """Let a link and all that waits there fail; the next message begins another conversation."""
+        link = self.pop(address, None)
+        if link is not None:
+            # Numbers are never used twice in a session, also for an address that comes back.
+            self._first_number = min(max(self._first_number, link.conversation.next_number), MAX_NUMBER)
+            link.end(error)
+
     def end(self, address: Address, error: Exception | None) -> None:
-        """Let a link and all that waits there fail."""
+        """Let a link and all that waits there fail, because its connection is lost."""
         link = self.pop(address, None)
         if link is not None:
             link.end(lost_connection(address, error))
 
     def end_all(self, error: Exception | None) -> None:
-        """Let all links and all that waits there fail."""
+        """Let all links and all that waits there fail, because the connection is lost."""
         for address in list(self):
             self.end(address, error)
-
-    def cancel_all(self) -> None:
-        """End all links; what waits there is cancelled."""
-        for link in self.values():
-            link.end(None)
-        self.clear()
-
-    def _forget_one(self) -> None:
-        """Make room for one more: forget the oldest one that nothing is under way to."""
-        idle = (address for address, link in self.items() if not link.conversation.outstanding)
-        link = self.pop(next(idle, next(iter(self))))
-        # Numbers are never used twice in a session, also for an address that comes back.
-        self._first_number = min(max(self._first_number, link.conversation.next_number), MAX_NUMBER)
-        link.end(ConnectionResetError("too many addresses"))
 
 
 def lost_connection(address: Address, error: Exception | None) -> ConnectionError:

@@ -59,12 +59,28 @@ def shown_remote_error(arguments: list[Any]) -> tuple[str, str]:
     >>> shown_remote_error(["ValueError: boom", 1])
     ('EXPINIT', 'ValueError: boom')
     """
+    about = arguments[1]
+    text = elided(remote_text(arguments))
+    try:
+        return event_name(ExpMessage.validate(about)), text
+    except (TypeError, ValueError):
+        return elided(repr(about)), text
+
+
+def remote_text(arguments: list[Any]) -> str:
+    """Return the text of an error that the other end reports, for an error of our own.
+
+    Examples
+    --------
+    >>> remote_text(["KeyError: 's3cr3t'", 128])
+    '(not shown, it may hold a token)'
+    """
     text, about = arguments[:2]
     try:
-        event = ExpMessage.validate(about)
+        is_withheld = bool(ExpMessage.validate(about) & ExpMessage.ALYX)
     except (TypeError, ValueError):
-        return elided(repr(about)), elided(text)
-    return event_name(event), WITHHELD if event & ExpMessage.ALYX else elided(text)
+        is_withheld = False
+    return WITHHELD if is_withheld else str(text)
 
 
 def text_of(error: BaseException, event: ExpMessage) -> str:

@@ -15,7 +15,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from echo_rig._line import Line
 from echo_rig._recent import LateEchoes, Recent
+from echo_rig._reminders import Reminders
 from echo_rig._sending import RoundTrip, Sending
 from wireframe.echo import MAX_NUMBER, TAG_LENGTH, Number, add_number, is_ping
 
@@ -77,18 +79,11 @@ class Outbox:
         )
         #: Those of `waiting` with a number, in its order.
         self._open: dict[int, Sending] = {}
-        #: In line for room; in line behind one with the same bytes. Dictionaries, to leave in any order.
-        self._line: dict[Sending, None] = {}
-        self._behind: dict[bytes, dict[Sending, None]] = {}
+        self._line = Line()
         self._greeted = False
         #: The greeting that is on its way or in line.
         self._greeting: Sending | None = None
-        #: When to tell the other end that a number was given up; whether one was before it could be told.
-        self._tell_at = inf
-        self._is_untold = False
-        #: When to greet once more an end that is not known to number, and how long to wait then.
-        self._greet_at = inf
-        self._patience_s = limits.longest_timeout_s
+        self._reminders = Reminders(limits)
 
     @property
     def floor(self) -> int:
@@ -112,7 +107,7 @@ class Outbox:
     @property
     def queued(self) -> int:
         """Messages that wait for their turn."""
-        return len(self._line) + sum(map(len, self._behind.values()))
+        return len(self._line) + self._line.twins
 
     def send(
         self, message: bytes, now: float, confirm: bool, numbered: bool, context: Any
@@ -128,11 +123,11 @@ class Outbox:
             sending.tagged = True
             first = () if self._greeted or self.peer_numbers else self.greet(now)
             if self._line or not self._has_room(True):
-                self._line[sending] = None
+                self._line.put(sending)
                 return sending, first
             return sending, (*first, self._transmit(sending, now))
         if self._line or not self._has_room(False):
-            self._line[sending] = None
+            self._line.put(sending)
             return sending, ()
         return sending, self._transmit_alone(sending, now)
 
@@ -144,21 +139,19 @@ class Outbox:
         sending = self._greeting = Sending(_PING, now)
         sending.tagged = sending.greeting = True
         if self._line or not self._has_room(True):
-            # Before all others: it is what tells the other end how to read them.
-            self._line = {sending: None, **self._line}
+            self._line.put_first(sending)
             return ()
         return (self._transmit(sending, now),)
 
     def learn(self, now: float, *, new_session: bool) -> tuple[bytes, ...]:
         """Take notice that the other end numbers; return what to write now."""
         first, self.peer_numbers = not self.peer_numbers, True
-        self._greet_at = inf
+        self._reminders.greet_at = inf
         if first and self._datagrams:
             self.timer = min(self.timer, now + self.round_trip.timeout_s)
-            if self._is_untold and self._open:
+            if self._reminders.is_untold and self._open:
                 # What was repeated until now carries an older floor.
-                self._tell_at = now + self._limits.shortest_timeout_s
-                self.timer = min(self.timer, self._tell_at)
+                self.timer = min(self.timer, self._reminders.tell_soon(now))
         # A known end that has begun a new session has forgotten that we number; one whose
         # greeting was given up may never have known.
         greeting = self.greet(now) if not self._greeted or (new_session and not first) else ()
@@ -177,18 +170,13 @@ class Outbox:
             del self._open[sending.number]
             if sending.greeting:
                 self._greeting = None
-        return self._next(now, sending.data) if self._line or self._behind else ()
+        return self._next(now, sending.data) if self._line or self._line.twins else ()
 
     def give_up(self, sending: Sending, now: float) -> tuple[bytes, ...]:
         """Forget a message, wherever it is; return what to write now."""
         data = sending.data
         if self.waiting.get(data) is not sending:
-            self._line.pop(sending, None)
-            behind = self._behind.get(data)
-            if behind is not None:
-                behind.pop(sending, None)
-                if not behind:
-                    del self._behind[data]
+            self._line.leave(sending)
             return self._next(now)
         del self.waiting[data]
         if sending.number is None or not self._datagrams:
@@ -198,26 +186,25 @@ class Outbox:
             if sending.greeting:
                 self._greeting = None
             if not self.peer_numbers:
-                self._is_untold = True
+                self._reminders.is_untold = True
             elif not sending.greeting and self._datagrams and sending.number + 1 < self.next_number:
-                # Later ones may be kept at the other end because of it. Mostly
-                # the next message says so in time, and many are given up at once.
-                self._tell_at = now + self._limits.shortest_timeout_s
-                self.timer = min(self.timer, self._tell_at)
+                # Later ones may be kept at the other end because of it.
+                self.timer = min(self.timer, self._reminders.tell_soon(now))
         return self._next(now, data)
 
     def on_time(self, now: float) -> tuple[bytes, ...]:
         """Repeat what is overdue; return what to write now."""
         writes: list[bytes] = []
         expired: list[Sending] = []
-        if self._tell_at <= now:
+        reminders = self._reminders
+        if reminders.tell_at <= now:
             # A greeting on its way may carry an older floor: another one after it.
             again = now + self.round_trip.timeout_s if self._greeting is not None else inf
             writes += self.greet(now)
-            self._tell_at = again
-        if self._greet_at <= now:
-            writes += self._greet_again(now)
-        timer = min(self._tell_at, self._greet_at)
+            reminders.tell_at = again
+        if reminders.greet_at <= now and reminders.is_greeting_due(now, self._oldest_sent_at()):
+            writes += self.greet(now)
+        timer = min(reminders.tell_at, reminders.greet_at)
         for sending in self._open.values():
             if not (self.peer_numbers or sending.repeatable):
                 continue
@@ -240,27 +227,17 @@ class Outbox:
 
     def clear(self) -> list[Sending]:
         """Forget everything; return what was on its way or in line."""
-        behind = [sending for line in self._behind.values() for sending in line]
-        gone = [*self.waiting.values(), *self._line, *behind]
+        gone = [*self.waiting.values(), *self._line.leave_all()]
         self.waiting.clear()
         self._open.clear()
-        self._line.clear()
-        self._behind.clear()
         self._greeting = None
-        self.timer = self._tell_at = self._greet_at = inf
+        self._reminders.stop()
+        self.timer = inf
         return [sending for sending in gone if not sending.greeting]
 
-    def _greet_again(self, now: float) -> tuple[bytes, ...]:
-        """Greet once more if messages wait: without a number of the other end none of them is repeated."""
-        limits = self._limits
-        oldest = next((sending for sending in self._open.values() if not sending.greeting), None)
-        due_at = inf if oldest is None else oldest.sent_at + limits.greet_again_s
-        if due_at > now:
-            self._greet_at, self._patience_s = due_at, limits.longest_timeout_s
-            return ()
-        self._greet_at = now + self._patience_s
-        self._patience_s *= 1.5
-        return self.greet(now)
+    def _oldest_sent_at(self) -> float:
+        """Return since when the oldest message with a number waits; infinity if there is none."""
+        return next((sending.sent_at for sending in self._open.values() if not sending.greeting), inf)
 
     def _note_late(self, data: bytes, now: float) -> None:
         if self._datagrams:
@@ -293,7 +270,7 @@ class Outbox:
     def _transmit_alone(self, sending: Sending, now: float) -> tuple[bytes, ...]:
         """Send a message that has no number, unless the same bytes are on their way."""
         if sending.message in self.waiting:
-            self._behind.setdefault(sending.message, {})[sending] = None
+            self._line.put_behind_its_twin(sending)
             return ()
         return (self._transmit(sending, now),)
 
@@ -309,10 +286,10 @@ class Outbox:
             floor = next(iter(self._open), number)
             sending.data = add_number(sending.message, Number(self.session, number, floor))
             self._open[number] = sending
-            self._tell_at = inf
-            if self._greet_at == inf and self._datagrams and not self.peer_numbers:
-                self._greet_at = now + self._limits.greet_again_s
-                self.timer = min(self.timer, self._greet_at)
+            reminders = self._reminders
+            reminders.tell_at = inf  # the number says it
+            if self._datagrams and not self.peer_numbers and reminders.greet_at == inf:
+                self.timer = min(self.timer, reminders.greet_later(now))
             self._schedule(sending, now)
         self.waiting[sending.data] = sending
         return sending.data
@@ -333,18 +310,15 @@ class Outbox:
     def _next(self, now: float, freed: bytes | None = None) -> tuple[bytes, ...]:
         """Send what has room now; `freed` are bytes that are not on their way any more."""
         writes: list[bytes] = []
-        behind = self._behind.get(freed) if freed is not None else None
-        if freed is not None and behind:
-            sending = next(iter(behind))
-            del behind[sending]
-            if not behind:
-                del self._behind[freed]
-            writes.append(self._transmit(sending, now))
+        twin = None if freed is None else self._line.twin_of(freed)
+        if twin is not None:
+            self._line.leave(twin)
+            writes.append(self._transmit(twin, now))
         while self._line:
-            sending = next(iter(self._line))
+            sending = self._line.first
             if not self._has_room(sending.tagged):
                 break
-            del self._line[sending]
+            self._line.leave(sending)
             if sending.tagged:
                 writes.append(self._transmit(sending, now))
             else:

@@ -146,9 +146,10 @@ class Pulse:
     def _state(self, now: float) -> RigState:
         if self._lost:
             return RigState.GONE
-        silent_s = now - (self._started_at if self.heard_at is None else self.heard_at)
-        if silent_s >= self._pace.gone_s:
+        silent_from = self._started_at if self.heard_at is None else self.heard_at
+        # As in `next_turn`: a difference is rounded in another way, and at that time nothing would turn.
+        if now >= silent_from + self._pace.gone_s:
             return RigState.GONE
-        if self.heard_at is None or silent_s >= self._pace.late_s:
+        if self.heard_at is None or now >= silent_from + self._pace.late_s:
             return RigState.LATE
         return RigState.LIVE

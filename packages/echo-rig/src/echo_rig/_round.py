@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from echo_rig._log_text import remote_text
 from echo_rig.errors import RemoteError, RigsFailed, RigsSilent
 from wireframe.echo import ExpMessage
 
@@ -96,13 +97,12 @@ class _Listening:
         rig.assign_callback(0, self._on_error)
 
     def _on_error(self, data: list[Any], address: Any) -> None:
-        text, about = data[:2]
         try:
-            concerned = bool(ExpMessage.validate(about) & self._event)
+            concerned = bool(ExpMessage.validate(data[1]) & self._event)
         except (TypeError, ValueError):
             return
         if concerned and not self._error.done():
-            self._error.set_result(RemoteError(str(text), address))
+            self._error.set_result(RemoteError(remote_text(data), address))
 
     async def outcome(self, timeout: float | None) -> Any:
         """Return what `on_event` returned, or raise why it did not."""

@@ -9,19 +9,17 @@ import logging
 import warnings
 import weakref
 from abc import abstractmethod
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from echo_rig._coroutine_tasks import CoroutineTasks
 from echo_rig._forked import foreign
 from echo_rig._log_text import WITHHELD, elided, event_name, shown_message, shown_remote_error, text_of
+from echo_rig._party import Party
 from echo_rig._quiet_log import QuietLogger
 from echo_rig.callbacks import Callback, CallbackRegistry
 from echo_rig.events import EventStream
-from echo_rig.service import Service
-from echo_rig.uri import SCHEMES, IPAddress, join_uri, split_uri, validate_uri
+from echo_rig.uri import IPAddress, join_uri
 from wireframe.echo import EventMessage, ExpMessage, decode_event, is_ping
-from wireframe.echo import decode as decode_value
-from wireframe.echo import encode as encode_value
 from wireframe.errors import BadPayload
 
 __all__ = ["Communicator"]
@@ -32,7 +30,7 @@ MAX_ERROR_TEXT: Final = 2000
 ANY_EVENT: Final = ExpMessage.any()
 
 
-class Communicator(Service):
+class Communicator(Party):
     """One end of a conversation about experiments.
 
     Subclasses move the bytes: they implement `send`, `is_connected` and the
@@ -77,46 +75,21 @@ class Communicator(Service):
         "_registry",
         "_streams",
         "_tasks",
-        "logger",
-        "server_uri",
     )
 
-    schemes: ClassVar[tuple[str, ...]] = SCHEMES
     #: Whether this is a forked child, and the sockets are the parent's.
     _is_foreign = False
 
     def __init__(
         self, server_uri: str | IPAddress, name: str | None = None, logger: logging.Logger | None = None
     ) -> None:
-        self.server_uri = validate_uri(server_uri)
-        if self.protocol not in self.schemes:
-            raise ValueError(f"no transport for {self.protocol}://, only for {', '.join(self.schemes)}")
-        self.name = name or str(server_uri)
-        self.logger = logger or logging.getLogger(self.name)
+        super().__init__(server_uri, name, logger)
         self._registry = CallbackRegistry()
         self._callbacks = self._registry.entries
         self._callbacks_closed = False
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._tasks = CoroutineTasks()
         self._quiet = QuietLogger(self.logger)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self.server_uri}>"
-
-    @property
-    def protocol(self) -> str:
-        """Scheme of the server's URI, in lower case."""
-        return split_uri(self.server_uri)[0]
-
-    @property
-    def hostname(self) -> str:
-        """Address of the server; IPv6 without brackets."""
-        return split_uri(self.server_uri)[1]
-
-    @property
-    def port(self) -> int:
-        """Port of the server."""
-        return split_uri(self.server_uri)[2]
 
     @property
     @abstractmethod
@@ -126,32 +99,6 @@ class Communicator(Service):
     @abstractmethod
     def send(self, data: Any, addr: tuple[str, int] | None = None) -> Any:
         """Send a message, without waiting for its echo."""
-
-    @staticmethod
-    def encode(data: Any) -> bytes:
-        """Return the bytes of a message; see `wireframe.echo.encode`.
-
-        Examples
-        --------
-        >>> Communicator.encode([None, 21, "message"])
-        b'[null, 21, "message"]'
-        """
-        return encode_value(data)
-
-    @staticmethod
-    def decode(data: bytes | str) -> Any:
-        """Return the JSON value of a message; if there is none, warn and return the text.
-
-        Raises
-        ------
-        UnicodeDecodeError
-            The bytes are not UTF-8.
-        """
-        try:
-            return decode_value(data.encode() if isinstance(data, str) else data)
-        except BadPayload:
-            warnings.warn("Failed to decode as JSON", UserWarning, stacklevel=2)
-            return data if isinstance(data, str) else data.decode()
 
     def assign_callback(self, event: ExpMessage | int | str, callback: Callback) -> None:
         """Call a function, or set a future, when an event comes.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from typing import Self
+from echo_rig._bounded_stream import BoundedStream
 
+if TYPE_CHECKING:
     from wireframe.echo import ExpMessage
 
 __all__ = ["Event", "EventStream"]
@@ -33,7 +32,7 @@ class Event:
     address: Any
 
 
-class EventStream:
+class EventStream(BoundedStream[Event]):
     """Keeps the events that came since it was made, until they are asked for.
 
     It ends when the communicator is closed, or itself; what came before is
@@ -52,40 +51,20 @@ class EventStream:
     ----------
     dropped : int
         How many were dropped.
+
+    Raises
+    ------
+    ValueError
+        The limit is below 1.
     """
 
     def __init__(self, wanted: ExpMessage, limit: int) -> None:
-        if limit < 1:
-            raise ValueError(f"limit must be 1 or more, not {limit}")
-        self.dropped = 0
+        super().__init__(limit)
         self._wanted = wanted
-        self._limit = limit
-        self._closed = False
-        # None marks the end.
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
     def offer(self, event: ExpMessage, data: list[Any], address: Any) -> bool:
         """Keep an event, if it is wanted here, and tell whether it is."""
-        if self._closed or not (event & self._wanted or event == self._wanted):
+        if self.is_closed or not (event & self._wanted or event == self._wanted):
             return False
-        if self._queue.qsize() >= self._limit:
-            self._queue.get_nowait()
-            self.dropped += 1
-        self._queue.put_nowait(Event(event, data, address))
+        self.put(Event(event, data, address))
         return True
-
-    def close(self) -> None:
-        """End the stream behind what is kept."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put_nowait(None)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        event = await self._queue.get()
-        if event is None:
-            self._queue.put_nowait(None)  # For the next who asks.
-            raise StopAsyncIteration
-        return event

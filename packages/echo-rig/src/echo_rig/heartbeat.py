@@ -17,18 +17,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from echo_rig._bounded_stream import BoundedStream
 from echo_rig._pulse import Pace, Pulse, RigState
+from echo_rig._rig_changes import ChangeTeller, OnChange, RigChange
 from echo_rig.protocol import EchoProtocol
 from wireframe.echo import ExpMessage
 
 if TYPE_CHECKING:
+    from echo_rig._bounded_stream import BoundedStream
     from echo_rig._link import Address
 
 __all__ = ["Heartbeat", "RigChange", "RigState"]
@@ -36,30 +35,6 @@ __all__ = ["Heartbeat", "RigChange", "RigState"]
 _log = logging.getLogger(__name__)
 
 PING: Final = (ExpMessage.EXPSTATUS,)
-
-
-@dataclass(frozen=True, slots=True)
-class RigChange:
-    """A rig has come into another state.
-
-    Attributes
-    ----------
-    name : str
-        Of the rig.
-    state, before : RigState
-        Its state now, and the one before.
-    at : float
-        When it was noticed, in seconds of `time.monotonic`.
-    """
-
-    name: str
-    state: RigState
-    before: RigState
-    at: float
-
-
-#: What is told of a change.
-OnChange: TypeAlias = Callable[[RigChange], Any]
 
 
 class Heartbeat(Mapping[str, Pulse]):
@@ -126,8 +101,7 @@ class Heartbeat(Mapping[str, Pulse]):
         self._tasks: dict[str, asyncio.Task[None]] = {}
         #: These, and those that are about to end.
         self._under_way: set[asyncio.Task[None]] = set()
-        self._callbacks: list[OnChange] = []
-        self._streams: weakref.WeakSet[BoundedStream[RigChange]] = weakref.WeakSet()
+        self._teller = ChangeTeller()
         self._is_closed = False
         try:
             for name, rig in _named(rigs).items():
@@ -198,7 +172,7 @@ class Heartbeat(Mapping[str, Pulse]):
 
     def on_change(self, callback: OnChange) -> None:
         """Call ``callback(change)`` whenever a rig comes into another state, in the thread of the loop."""
-        self._callbacks.append(callback)
+        self._teller.callbacks.append(callback)
 
     def changes(self, *, limit: int = 1024) -> BoundedStream[RigChange]:
         """Return the changes that come from now on, as an asynchronous iterator.
@@ -214,19 +188,14 @@ class Heartbeat(Mapping[str, Pulse]):
         ValueError
             `limit` is below 1.
         """
-        stream: BoundedStream[RigChange] = BoundedStream(limit)
-        if self._is_closed:
-            stream.close()
-        self._streams.add(stream)
-        return stream
+        return self._teller.stream(limit)
 
     def close(self) -> None:
         """Watch nothing any more, and end the iterators; the rigs stay open. Safe to call twice."""
         self._is_closed = True
         for task in self._tasks.values():
             task.cancel()
-        for stream in tuple(self._streams):
-            stream.close()
+        self._teller.close()
 
     async def aclose(self) -> None:
         """Close, and wait until nothing is under way."""
@@ -280,15 +249,8 @@ class Heartbeat(Mapping[str, Pulse]):
         before = pulse.state
         if not pulse.look(now):
             return
-        change = RigChange(name, pulse.state, before, now)
         _log.info("%s is %s", name, pulse.state.value)
-        for stream in tuple(self._streams):
-            stream.put(change)
-        for callback in tuple(self._callbacks):
-            try:
-                callback(change)
-            except Exception:  # noqa: BLE001 - whatever it raises, the others are told too
-                _log.exception("Callback %r failed", callback)
+        self._teller.tell(RigChange(name, pulse.state, before, now))
 
 
 def _named(rigs: EchoProtocol | Iterable[EchoProtocol] | Mapping[str, Any]) -> dict[str, EchoProtocol]:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from echo_rig import _endpoints
-from echo_rig._exchange import Exchange
-from echo_rig.service import Service
-from wireframe.echo import ExpMessage
+from echo_rig._operations import Operations
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable
 
     from echo_rig._link import Address
-    from echo_rig.service import AlyxClient
-    from wireframe.echo import ExpStatus
 
 __all__ = ["EchoProtocol"]
 
-#: Bytes. What fits one UDP datagram over IPv4: 65535 less the IP and UDP headers.
-MAX_DATAGRAM: Final = 65507
 
-
-class EchoProtocol(Exchange):
+class EchoProtocol(Operations):
     """One end of the wire: sends messages that the other end confirms, and tells callbacks what comes.
 
     Make one with `server` or `client`. A server hears from any number of
@@ -76,8 +69,6 @@ class EchoProtocol(Exchange):
     >>> asyncio.run(main())
     initialised with [{'subject': 'mouse'}]
     """
-
-    default_echo_timeout: float = 1.0
 
     @staticmethod
     async def server(
@@ -159,76 +150,6 @@ class EchoProtocol(Exchange):
         links = self._links.values() if addr is None else filter(None, [self._links.get(addr)])
         return any(link.conversation.outstanding for link in links)
 
-    async def init(self, data: Any = None, addr: Address | None = None) -> None:
-        """Ask to prepare for an experiment. See `confirmed_send` for `addr` and what is raised."""
-        await self.confirmed_send(Service.init(self, data), addr=addr)
-
-    async def start(self, exp_ref: Any, data: Any = None, addr: Address | None = None) -> None:
-        """Ask to start an experiment; `exp_ref` as in `Service.start`."""
-        await self.confirmed_send(Service.start(self, exp_ref, data), addr=addr)
-
-    async def stop(self, data: Any = None, immediately: bool = False, addr: Address | None = None) -> None:
-        """Ask to end an experiment, or to interrupt it immediately."""
-        await self.confirmed_send(Service.stop(self, data, immediately=immediately), addr=addr)
-
-    async def status(self, status: ExpStatus | int | str, addr: Address | None = None) -> None:
-        """Tell or ask a state; `status` as in `Service.status`."""
-        await self.confirmed_send(Service.status(self, status), addr=addr)
-
-    async def info(
-        self, status: ExpStatus | int | str, data: Any = None, addr: Address | None = None
-    ) -> None:
-        """Tell or ask a state and more."""
-        await self.confirmed_send(Service.info(self, status, data), addr=addr)
-
-    async def cleanup(self, data: Any = None, addr: Address | None = None) -> None:
-        """Ask to tidy up behind an experiment."""
-        await self.confirmed_send(Service.cleanup(self, data), addr=addr)
-
-    async def alyx(
-        self, alyx: AlyxClient | None = None, addr: Address | None = None, timeout: float | None = None
-    ) -> list[Any] | None:
-        """Hand on an Alyx token, or ask the other end for one.
-
-        Parameters
-        ----------
-        alyx : AlyxClient, optional
-            If it is logged in, its token is sent. Otherwise, and without one, a
-            token is asked for.
-        addr : tuple of (str, int), optional
-            See `confirmed_send`.
-        timeout : float, optional
-            Seconds to wait for the token that was asked for; for ever by default.
-
-        Returns
-        -------
-        list or None
-            ``[base_url, {user: token}]`` if a token was asked for.
-
-        Raises
-        ------
-        TimeoutError
-            No echo, or no token within `timeout`.
-        ConnectionError
-            This end was closed meanwhile, and as for `confirmed_send`.
-        """
-        message = Service.alyx(self, alyx)
-        if all(message):
-            await self.confirmed_send(message, addr=addr)
-            return None
-        address = self._checked_address(addr)
-        # Before the question goes out, because the answer may come together with its echo.
-        answers = self.events(ExpMessage.ALYX)
-        try:
-            await self.confirmed_send(message, addr=addr)
-            async with asyncio.timeout(timeout):
-                async for answer in answers:
-                    if answer.address == address:
-                        return answer.data
-        finally:
-            answers.close()
-        raise ConnectionAbortedError(f"{self.name} was closed while a token was awaited")
-
     def send(self, data: Any, addr: Address | None = None) -> None:
         """Send a message and do not wait for its echo.
 
@@ -305,9 +226,7 @@ class EchoProtocol(Exchange):
     async def timed_send(self, data: Any, addr: Address | None = None, timeout: float | None = None) -> float:
         """Send as `confirmed_send` does, and return the seconds from sending to the echo."""
         address = self._checked_address(addr)
-        timeout = timeout or self.default_echo_timeout
-        if not timeout > 0:
-            raise ValueError(f"the timeout must be above 0 seconds, not {timeout}")
+        timeout = self._checked_timeout(timeout)
         message = self._encoded(data)
         link = self._link_to(address)
         if link is None:
@@ -319,11 +238,9 @@ class EchoProtocol(Exchange):
         try:
             seconds = await asyncio.wait_for(future, timeout=timeout)
         except TimeoutError as error:
-            raise TimeoutError(
-                f"{self.name}: no echo from {address[0]}:{address[1]} within {timeout} s"
-            ) from error
+            raise self._no_echo(address, timeout) from error
         except RuntimeError as error:
-            raise RuntimeError(f"{self.name}: Unexpected response from {address[0]}:{address[1]}") from error
+            raise self._no_proper_echo(address) from error
         finally:
             if sending.round_trip_s is None:
                 link.give_up(sending)
@@ -331,22 +248,3 @@ class EchoProtocol(Exchange):
             # `wait_for` of Python 3.11 swallows a cancellation that comes together with the echo.
             raise asyncio.CancelledError
         return seconds
-
-    def _encoded(self, data: Any) -> bytes:
-        """Return the bytes of a message, if they can be sent."""
-        message = self.encode(data)
-        if self.is_datagram and len(message) > MAX_DATAGRAM:
-            raise ValueError(
-                f"a message of {len(message)} bytes does not fit a datagram, the limit is {MAX_DATAGRAM}"
-            )
-        return message
-
-    def _checked_address(self, addr: Address | None) -> Address:
-        if self.role == "server":
-            if addr is None:
-                raise TypeError("a server has to say which address a message is for")
-            return addr[0], addr[1]
-        server = self._server_address
-        if addr is not None and (addr[0], addr[1]) not in (server, (self.hostname, self.port)):
-            raise ValueError(f"a client can only send to its server {server[0]}:{server[1]}, not to {addr}")
-        return server

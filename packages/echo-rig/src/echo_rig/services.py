@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from echo_rig._forked import foreign
+from echo_rig._rigs_by_name import RigsByName
 from echo_rig._round import Report, Send, ask_all, tell
-from echo_rig.callbacks import Callback, identity, require_callback
+from echo_rig._with_service import WithService
+from echo_rig.callbacks import Callback, require_callback
 from echo_rig.communicator import Communicator
 from echo_rig.service import AlyxClient, Service
 from wireframe.echo import ExpMessage, ExpStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Services"]
 
@@ -21,25 +24,7 @@ __all__ = ["Services"]
 DEFAULT_TIMEOUT: Final = 10.0
 
 
-class _WithService:
-    """A callback that gets its communicator behind the other arguments."""
-
-    __slots__ = ("_callback", "_service", "id")
-
-    def __init__(self, callback: Callable[..., Any], service: Communicator) -> None:
-        self._callback = callback
-        self._service = service
-        #: By this, `clear_callbacks` finds it.
-        self.id = identity(callback)
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._callback(*arguments, self._service)
-
-    def __repr__(self) -> str:
-        return repr(self._callback)
-
-
-class Services(Service, Mapping[str, Communicator]):
+class Services(RigsByName[Communicator]):
     """Rigs by name, and operations that go to all of them.
 
     Each operation sends to every rig and awaits from each a message of the
@@ -89,23 +74,15 @@ class Services(Service, Mapping[str, Communicator]):
     raise `ForeignProcessError`, and closing does nothing.
     """
 
-    __slots__ = ("_process", "_rigs", "server", "timeout", "timings")
+    __slots__ = ("_process", "server", "timeout")
 
     #: Slot for a communicator in the role of the server. This class does not use it.
     server: Communicator
 
     def __init__(self, remote_rigs: Iterable[Communicator], timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        self._rigs: dict[str, Communicator] = {}
-        for rig in remote_rigs:
-            if not isinstance(rig, Service):
-                raise TypeError(f"a rig is a communicator, not {type(rig).__name__}")
-            if rig.name in self._rigs:
-                raise ValueError(f"two rigs have the name {rig.name!r}")
-            self._rigs[rig.name] = rig
-        self.name = "services"
+        super().__init__("services", _communicators(remote_rigs))
         self._process = os.getpid()
         self.timeout = timeout
-        self.timings: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,34 +90,11 @@ class Services(Service, Mapping[str, Communicator]):
     async def __aexit__(self, *details: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<Services {', '.join(map(str, self))}>"
-
-    def __getitem__(self, name: str) -> Communicator:
-        return self._rigs[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rigs)
-
-    def __len__(self) -> int:
-        return len(self._rigs)
-
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         """Raise TypeError: rigs can be neither added nor removed."""
         raise TypeError("Services cannot be changed")
 
     __setitem__ = __delitem__ = pop = popitem = clear = update = setdefault = _refuse
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there are rigs and all are connected."""
-        return len(self) > 0 and all(rig.is_connected for rig in self.values())
-
-    def close(self) -> None:
-        """Close all rigs; also if closing one of them raises."""
-        with contextlib.ExitStack() as stack:
-            for rig in reversed(list(self.values())):
-                stack.callback(rig.close)
 
     def assign_callback(
         self, event: ExpMessage | int | str, callback: Callback, return_service: bool = False
@@ -176,7 +130,7 @@ class Services(Service, Mapping[str, Communicator]):
                 rig.assign_callback(event, callback)
             return
         for rig in self.values():
-            rig.assign_callback(event, _WithService(callback, rig) if return_service else callback)
+            rig.assign_callback(event, WithService(callback, rig) if return_service else callback)
 
     def clear_callbacks(
         self, event: ExpMessage | int | str, callback: Callback | None = None
@@ -340,3 +294,10 @@ class Services(Service, Mapping[str, Communicator]):
             await ask_all(some, event, send, timeout=self.timeout or None, report=report)
         report.require_all(event.name or str(event.value), list(self))
         return report.results
+
+
+def _communicators(rigs: Iterable[Communicator]) -> Iterator[Communicator]:
+    for rig in rigs:
+        if not isinstance(rig, Service):
+            raise TypeError(f"a rig is a communicator, not {type(rig).__name__}")
+        yield rig

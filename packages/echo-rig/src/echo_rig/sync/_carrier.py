@@ -6,13 +6,14 @@ import socket
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from echo_rig._conversation import Conversation
+from echo_rig._links import Links
 from echo_rig.sync._polled_link import PolledLink
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
+    from echo_rig._conversation import Conversation
     from echo_rig._link import Address
     from echo_rig._quiet_log import QuietLogger
     from echo_rig._verdict import Received
@@ -28,10 +29,7 @@ class Owner(Protocol):
     name: str
     logger: logging.Logger
     numbering: bool | None
-    allowed: Container[str] | None
-    session: int
     max_message_size: int
-    strangers: int
     _quiet: QuietLogger
 
     @property
@@ -43,6 +41,15 @@ class Owner(Protocol):
 
     def something_unusual(self, received: Received, address: Address) -> None:
         """Take note of what is neither news nor a proper echo."""
+
+    def refuses(self, address: Address) -> bool:
+        """Whether an address is not to be listened to, which is counted and logged once."""
+
+    def oversized(self, size: int, limit: int, address: Address) -> None:
+        """Take note of a message beyond the limit."""
+
+    def unfinished(self, size: int, address: Address) -> None:
+        """Take note of a message that the end of the stream has cut off."""
 
 
 class Carrier(ABC):
@@ -56,7 +63,7 @@ class Carrier(ABC):
 
     Attributes
     ----------
-    links : dict of address to PolledLink
+    links : Links of PolledLink
     failure : Exception or None
         Why the end is over, if it is.
     """
@@ -68,7 +75,9 @@ class Carrier(ABC):
     def __init__(self, owner: Owner, loop: Loop) -> None:
         self.owner = owner
         self.loop = loop
-        self.links: dict[Address, PolledLink] = {}
+        self.links: Links[PolledLink] = Links(
+            self._new_link, datagrams=self.datagrams, max_message_size=owner.max_message_size
+        )
         self.failure: Exception | None = None
 
     @abstractmethod
@@ -127,30 +136,10 @@ class Carrier(ABC):
             loop.join(self)
             old.leave(self)
 
-    def is_stranger(self, address: Address) -> bool:
-        """Whether an address is not to be listened to, which is counted and logged once."""
-        owner = self.owner
-        if owner.allowed is None or address[0] in owner.allowed:
-            return False
-        owner.strangers += 1
-        owner._quiet.warn(address[0], "stranger", "Ignored %s:%s, which is not allowed", *address)
-        return True
-
-    def new_link(
-        self, address: Address, write: Callable[[bytes], object], first_number: int = 1
+    def _new_link(
+        self, address: Address, conversation: Conversation, write: Callable[[bytes], object]
     ) -> PolledLink:
-        """Begin a conversation."""
-        owner = self.owner
-        conversation = Conversation(
-            datagrams=self.datagrams,
-            session=owner.session,
-            numbering=owner.numbering,
-            first_number=first_number,
-            max_message_size=owner.max_message_size,
-        )
-        link = PolledLink(address, conversation, write, self)
-        self.links[address] = link
-        return link
+        return PolledLink(address, conversation, write, self)
 
 
 def interrupted() -> ConnectionAbortedError:

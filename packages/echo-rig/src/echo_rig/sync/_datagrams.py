@@ -9,11 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from echo_rig._link import address_of
-from echo_rig._links import MAX_LINKS
 from echo_rig.sync._carrier import READ_SIZE, Carrier, interrupted, socket_address
 from echo_rig.sync._loop import LONGEST_WAIT_S
 from echo_rig.uri import is_valid_ip
-from wireframe.echo import MAX_NUMBER
 
 if TYPE_CHECKING:
     from echo_rig._link import Address
@@ -46,10 +44,6 @@ class Datagrams(Carrier):
     def __init__(self, owner: Owner, loop: Loop, host: str, port: int) -> None:
         super().__init__(owner, loop)
         self._is_server = owner.role == "server"
-        #: Above all numbers that were sent to an address forgotten since.
-        self._first_number = 1
-        #: Where datagrams go, with the zone of an IPv6 address.
-        self._places: dict[Address, Any] = {}
         family, place = socket_address(host, port, socket.SOCK_DGRAM)
         self._server: Address = (host, port)
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -69,13 +63,12 @@ class Datagrams(Carrier):
         """Return the link to an address; it is made if there is none."""
         link = self.links.get(address)
         if link is None:
-            if len(self.links) >= MAX_LINKS:
-                self._forget_one()
-            if self._is_server and address not in self._places:
+            place = None
+            if self._is_server:
                 if not is_valid_ip(address[0]):  # the echo comes from one
                     raise ValueError(f"a server needs the IP address of a client, not {address[0]!r}")
-                self._places[address] = socket_address(*address, socket.SOCK_DGRAM)[1]
-            link = self.new_link(address, self._writer(address), self._first_number)
+                place = socket_address(*address, socket.SOCK_DGRAM)[1]
+            link = self.links.open(address, self._writer(address, place), self.owner.numbering)
         return link
 
     def is_congested(self, address: Address) -> bool:
@@ -94,7 +87,10 @@ class Datagrams(Carrier):
 
     def forget(self, link: PolledLink) -> None:
         """Begin a new conversation with the next message."""
-        self._drop(link, interrupted())
+        if self.links.get(link.address) is link:
+            self.links.forget(link.address, interrupted())
+        else:
+            link.end(interrupted())
 
     def _limit_waits(self) -> None:
         """Let the system end each wait for the socket; where it cannot, do not wait for it."""
@@ -125,19 +121,21 @@ class Datagrams(Carrier):
         address = address_of(place) if self._is_server else self._server
         link = self.links.get(address)
         if link is None:
-            if self.is_stranger(address):
+            if self.owner.refuses(address):
                 return True
-            if self._is_server:
-                self._places[address] = place
-            link = self.link_to(address)
+            # With the zone of an IPv6 address, which the pair of address and port may lack.
+            where = place if self._is_server else None
+            link = self.links.open(address, self._writer(address, where), self.owner.numbering)
         link.receive(data)
         return True
 
-    def _writer(self, address: Address) -> Any:
-        """Return what sends a datagram to an address and never raises for what the network says."""
+    def _writer(self, address: Address, place: Any) -> Any:
+        """Return what sends a datagram to an address and never raises for what the network says.
+
+        `place` is the address for the system; None if the socket is connected to it.
+        """
         send = self.socket.send
         sendto = self.socket.sendto
-        place = self._places.get(address)
 
         def write(data: bytes) -> None:
             try:
@@ -171,14 +169,3 @@ class Datagrams(Carrier):
         link = None if address is None else self.links.get(address)
         if link is not None:
             link.fail(error)
-
-    def _forget_one(self) -> None:
-        """Make room for one more address: the oldest one that nothing is under way to."""
-        idle = (link for link in self.links.values() if not link.conversation.outstanding)
-        self._drop(next(idle, next(iter(self.links.values()))), ConnectionResetError("too many addresses"))
-
-    def _drop(self, link: PolledLink, error: Exception) -> None:
-        self._first_number = min(max(self._first_number, link.conversation.next_number), MAX_NUMBER)
-        self.links.pop(link.address, None)
-        self._places.pop(link.address, None)
-        link.end(error)

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import inspect
-import secrets
 import time
 from asyncio import isfuture
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from echo_rig._allowed import AllowedSources
 from echo_rig._forked import abandon_in_children, foreign
-from echo_rig._verdict import Verdict
-from echo_rig.communicator import Communicator
+from echo_rig._wire_end import WireEnd
 from echo_rig.events import Event
-from echo_rig.protocol import MAX_DATAGRAM
 from echo_rig.sync._datagrams import Datagrams
 from echo_rig.sync._loop import Loop
 from echo_rig.sync._mailbox import Mailbox
 from echo_rig.sync._streams import Streams
-from wireframe.echo import MAX_NUMBER, ExpMessage
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Container, Iterable
+    from collections.abc import Iterable
 
     from echo_rig._link import Address
-    from echo_rig._verdict import Received
     from echo_rig.callbacks import Callback
     from echo_rig.sync._carrier import Carrier
     from echo_rig.sync._polled_link import Outcome, PolledLink
     from echo_rig.uri import IPAddress
+    from wireframe.echo import ExpMessage
 
 #: Seconds between an echo and the next message to an end that does not number, over TCP. An old peer that
 #: finds both in one read takes them for a wrong echo and closes. It reads what has come as soon as it can.
@@ -38,11 +34,8 @@ APART_S: Final = 0.005
 CONNECT_TIMEOUT: Final = 5.0
 
 
-class End(Communicator):
+class End(WireEnd):
     """Everything but the operations; see `Endpoint`."""
-
-    default_echo_timeout: float = 1.0
-    max_message_size: int = 65535
 
     def __init__(
         self,
@@ -55,17 +48,10 @@ class End(Communicator):
         allow: Iterable[str] | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
-        if role not in ("server", "client"):
-            raise ValueError(f"the role is 'server' or 'client', not {role!r}")
-        super().__init__(server_uri, name=name, logger=logger)
-        self._role = role
-        # Asked for with every message.
-        self.is_datagram = self.protocol == "udp"
+        super().__init__(server_uri, role, name, logger)
         self.server_address: Address = (self.hostname, self.port)
         self.numbering = numbering
-        self.allowed: Container[str] | None = None if allow is None else AllowedSources(allow)
-        self.session = secrets.randbelow(MAX_NUMBER) + 1
-        self.strangers = 0
+        self.allowed = None if allow is None else AllowedSources(allow)
         self._mailbox = Mailbox()
         #: Bytes of the message that is being read.
         self._size = 0
@@ -79,19 +65,16 @@ class End(Communicator):
         except BaseException:
             loop.selector.close()
             raise
+        self._links = self._carrier.links
         abandon_in_children(self)
-        self.logger.info("%s %s %s", self.name, "listens at" if role == "server" else "uses", self.server_uri)
+        doing = "listens at" if self.role == "server" else "uses"
+        self.logger.info("%s %s %s", self.name, doing, self.server_uri)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
         self.close()
-
-    @property
-    def role(self) -> str:
-        """``'server'`` or ``'client'``."""
-        return self._role
 
     @property
     def loop(self) -> Loop:
@@ -102,22 +85,6 @@ class End(Communicator):
     def is_connected(self) -> bool:
         """Whether messages can be sent, as far as is known."""
         return self._carrier.failure is None
-
-    @property
-    def addresses(self) -> list[Address]:
-        """Other ends known at present."""
-        return list(self._carrier.links)
-
-    def round_trip(self, addr: Address | None = None) -> float | None:
-        """Return the smoothed round trip time to another end in seconds, None before the first echo.
-
-        Parameters
-        ----------
-        addr : tuple of (str, int), optional
-            Needed in the server role.
-        """
-        link = self._carrier.links.get(addr or self.server_address)
-        return None if link is None else link.conversation.round_trip.smoothed_s
 
     def close(self) -> None:
         """Close the end and everything that belongs to it; safe to call twice. Nothing in a forked child.
@@ -161,20 +128,6 @@ class End(Communicator):
         self._size = len(message)
         self._receive(message, address)
 
-    def something_unusual(self, received: Received, address: Address) -> None:
-        """Log what is neither news nor a proper echo."""
-        verdict = received.verdict
-        if verdict is Verdict.TRUNCATED_ECHO:
-            self.logger.warning("Received truncated echo from %s:%s", *address)
-        elif verdict is Verdict.UNEXPECTED:
-            self.logger.error("Expected an echo from %s:%s, got something else", *address)
-        elif verdict in (Verdict.BOUNCE, Verdict.REFUSED):
-            self._quiet.warn(
-                address[0], verdict.value, "Dropped a message of %s:%s: %s", *address, verdict.value
-            )
-        else:
-            self.logger.debug("From %s:%s: %s", *address, verdict.value)
-
     def _abandon(self) -> None:
         """Let the parent of this forked child have the sockets."""
         self._is_foreign = True
@@ -191,8 +144,7 @@ class End(Communicator):
         """Raise why a message failed, if it did."""
         error = outcome.error
         if isinstance(error, RuntimeError):
-            text = f"{self.name}: Unexpected response from {address[0]}:{address[1]}"
-            raise RuntimeError(text) from error  # noqa: TRY004 - it is no question of types
+            raise self._no_proper_echo(address) from error
         if error is not None:
             raise error
 
@@ -232,25 +184,9 @@ class End(Communicator):
         """Return the oldest event of those wanted that was not returned before; see `Mailbox.take`."""
         return self._mailbox.take(wanted)
 
-    def encoded(self, data: Any) -> bytes:
-        """Return the bytes of a message, if they can be sent."""
-        message = self.encode(data)
-        if self.is_datagram and len(message) > MAX_DATAGRAM:
-            raise ValueError(
-                f"a message of {len(message)} bytes does not fit a datagram, the limit is {MAX_DATAGRAM}"
-            )
-        return message
-
-    def checked_address(self, addr: Address | None) -> Address:
-        """Return where to send."""
-        if self._role == "server":
-            if addr is None:
-                raise TypeError("a server has to say which address a message is for")
-            return addr[0], addr[1]
-        server = self.server_address
-        if addr is not None and (addr[0], addr[1]) != server:
-            raise ValueError(f"a client can only send to its server {server[0]}:{server[1]}, not to {addr}")
-        return server
+    @property
+    def _server_address(self) -> Address:
+        return self.server_address
 
     def _dispatch(self, event: ExpMessage, data: list[Any], addr: Address) -> None:
         self._mailbox.put(Event(event, data, addr), self._size)

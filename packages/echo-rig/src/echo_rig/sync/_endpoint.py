@@ -137,11 +137,11 @@ class Endpoint(End):
         TimeoutError
             The other end of a stream has not read for a while.
         """
-        address = self.checked_address(addr)
-        message = self.encoded(data)
+        address = self._checked_address(addr)
+        message = self._encoded(data)
         with self.loop:
             deadline = time.monotonic() + self.default_echo_timeout
-            self.link_with_room(address, deadline).send(message)
+            self.link_with_room(address, deadline).send(message, confirm=False)
 
     def confirmed_send(self, data: Any, addr: Address | None = None, timeout: float | None = None) -> None:
         """Send a message and wait until the other end has echoed it.
@@ -171,21 +171,17 @@ class Endpoint(End):
             This end is closed, the other end has closed the connection, or
             nobody listens there.
         """
-        address = self.checked_address(addr)
-        timeout = timeout or self.default_echo_timeout
-        if not timeout > 0:
-            raise ValueError(f"the timeout must be above 0 seconds, not {timeout}")
-        message = self.encoded(data)
+        address = self._checked_address(addr)
+        timeout = self._checked_timeout(timeout)
+        message = self._encoded(data)
         with self.loop:
             deadline = time.monotonic() + timeout
             link = self.link_with_room(address, deadline)
             outcome = Outcome()
-            sending = link.send(message, outcome)
+            sending = link.send(message, confirm=True, context=outcome)
             try:
                 if not self.loop.wait_until(lambda: outcome.is_done, deadline):
-                    raise TimeoutError(
-                        f"{self.name}: no echo from {address[0]}:{address[1]} within {timeout} s"
-                    )
+                    raise self._no_echo(address, timeout)
                 self.require_echo(outcome, address)
             finally:
                 if sending.round_trip_s is None:

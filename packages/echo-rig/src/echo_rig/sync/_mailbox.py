@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from echo_rig._log_text import remote_text
 from echo_rig.errors import RemoteError
 from wireframe.echo import ExpMessage
 
@@ -60,7 +61,7 @@ class Mailbox:
                 del self._events[index]
                 self._bytes -= size
                 if wanted and not event.event:
-                    raise RemoteError(str(event.data[0]), event.address)
+                    raise RemoteError(remote_text(event.data), event.address)
                 return event
         return None
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from echo_rig._rigs_by_name import RigsByName
 from echo_rig._round import Report
 from echo_rig.service import AlyxClient, Service
 from echo_rig.sync._endpoint import DEFAULT_TIMEOUT, Endpoint
 from echo_rig.sync._loop import Loop
 from echo_rig.sync._opening import connect
-from echo_rig.sync._polled_link import Outcome
+from echo_rig.sync._question import Question
 from wireframe.echo import ExpMessage, ExpStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from echo_rig.uri import IPAddress
 
 __all__ = ["Rigs"]
 
 
-class Rigs(Service, Mapping[str, Endpoint]):
+class Rigs(RigsByName[Endpoint]):
     """Rigs by name, and operations that go to all of them at once.
 
     Each operation sends to every rig and waits until each has sent a message of
@@ -52,21 +54,11 @@ class Rigs(Service, Mapping[str, Endpoint]):
         Two rigs have the same name; a server is among them; one is in another `Rigs`.
     """
 
-    __slots__ = ("_loop", "_rigs", "timeout", "timings")
+    __slots__ = ("_loop", "timeout")
 
     def __init__(self, rigs: Iterable[Endpoint], timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.name = "rigs"
+        super().__init__("rigs", _clients(rigs))
         self.timeout = timeout
-        self.timings: dict[str, float] = {}
-        self._rigs: dict[str, Endpoint] = {}
-        for rig in rigs:
-            if not isinstance(rig, Endpoint):
-                raise TypeError(f"a rig is an Endpoint, not {type(rig).__name__}")
-            if rig.role != "client":
-                raise ValueError(f"{rig.name!r} is a server, which has no rig of its own")
-            if rig.name in self._rigs:
-                raise ValueError(f"two rigs have the name {rig.name!r}")
-            self._rigs[rig.name] = rig
         self._loop = Loop()
         try:
             for rig in self.values():
@@ -98,30 +90,12 @@ class Rigs(Service, Mapping[str, Endpoint]):
     def __exit__(self, *details: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<Rigs {', '.join(self)}>"
-
-    def __getitem__(self, name: str) -> Endpoint:
-        return self._rigs[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rigs)
-
-    def __len__(self) -> int:
-        return len(self._rigs)
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there are rigs and all are connected."""
-        return len(self) > 0 and all(rig.is_connected for rig in self.values())
-
     def close(self) -> None:
         """Close all rigs; safe to call twice. In a forked child nothing is done."""
         if self._loop.is_foreign:
             return
-        with self._loop, contextlib.ExitStack() as stack:
-            for rig in reversed(list(self.values())):
-                stack.callback(rig.close)
+        with self._loop:
+            super().close()
 
     def init(self, data: Any = None, concurrent: bool = True) -> dict[str, list[Any]]:
         """Prepare all rigs for an experiment; `concurrent` as for `ask`."""
@@ -219,7 +193,7 @@ class Rigs(Service, Mapping[str, Endpoint]):
     def _ask_some(
         self, event: ExpMessage, message: tuple[Any, ...] | None, names: list[str], report: Report
     ) -> None:
-        asked: dict[str, _Question] = {}
+        asked: dict[str, Question] = {}
 
         def collect(is_late: bool = False) -> bool:
             for name, question in tuple(asked.items()):
@@ -237,7 +211,7 @@ class Rigs(Service, Mapping[str, Endpoint]):
 
         try:
             for name in names:
-                question = asked[name] = _Question(self[name], event, self.timeout)
+                question = asked[name] = Question(self[name], event, self.timeout)
                 try:
                     question.ask(message)
                 except Exception as error:  # noqa: BLE001 - it is one rig's, and the round tells it
@@ -251,53 +225,10 @@ class Rigs(Service, Mapping[str, Endpoint]):
                 question.close()
 
 
-class _Question:
-    """What one rig was sent in a round, and how far it is with it."""
-
-    def __init__(self, rig: Endpoint, event: ExpMessage, timeout: float) -> None:
-        self.began = time.monotonic()
-        #: Of the echo, then of the response.
-        self.deadline = self.began + timeout
-        self._rig = rig
-        self._event = event
-        self._timeout = timeout
-        self._outcome: Outcome | None = None
-
-    def ask(self, message: tuple[Any, ...] | None) -> None:
-        """Send it; without a message only wait."""
-        rig = self._rig
-        if message is None:
-            return
-        rig.forget_events(self._event)
-        self.deadline = self.began + rig.default_echo_timeout
-        self._address = rig.checked_address(None)
-        data = rig.encoded(message)
-        self._link = rig.link_with_room(self._address, self.deadline)
-        self._outcome = Outcome()
-        self._sending = self._link.send(data, self._outcome)
-
-    def answer(self, is_late: bool) -> list[Any] | None:
-        """Return the data of the response, None if it is not here; raise why there will be none."""
-        rig = self._rig
-        is_late = is_late and time.monotonic() >= self.deadline
-        if self._outcome is not None:
-            if not self._outcome.is_done:
-                if is_late:
-                    raise TimeoutError(f"no echo within {rig.default_echo_timeout:g} s")
-                return None
-            rig.require_echo(self._outcome, self._address)
-            self._outcome = None
-            self.deadline = time.monotonic() + self._timeout
-            is_late = False
-        found = rig.take_event(self._event)
-        if found is not None:
-            return found.data
-        rig.require_open()
-        if is_late:
-            raise TimeoutError(f"no response within {self._timeout:g} s")
-        return None
-
-    def close(self) -> None:
-        """Stop waiting."""
-        if self._outcome is not None:
-            self._link.give_up(self._sending)
+def _clients(rigs: Iterable[Endpoint]) -> Iterator[Endpoint]:
+    for rig in rigs:
+        if not isinstance(rig, Endpoint):
+            raise TypeError(f"a rig is an Endpoint, not {type(rig).__name__}")
+        if rig.role != "client":
+            raise ValueError(f"{rig.name!r} is a server, which has no rig of its own")
+        yield rig

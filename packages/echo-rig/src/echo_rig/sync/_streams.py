@@ -8,11 +8,11 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from echo_rig._connection import SILENCE_S, UNFINISHED_S, _watch_liveness
-from echo_rig._exchange import MAX_CONNECTIONS, MAX_STREAM_MESSAGE
+from echo_rig._connections import Connections
 from echo_rig._link import address_of
+from echo_rig._liveness import watch_liveness
+from echo_rig._message_cutter import MessageCutter
 from echo_rig.sync._carrier import READ_SIZE, Carrier, interrupted, socket_address
-from wireframe.echo import NEED_DATA, Oversized, Splitter
 
 if TYPE_CHECKING:
     from echo_rig._link import Address
@@ -40,19 +40,17 @@ class Stream:
 
     def __init__(self, carrier: Streams, connection: socket.socket, address: Address) -> None:
         self._carrier = carrier
-        self._splitter = Splitter(MAX_STREAM_MESSAGE)
-        #: Bytes of a message whose end has not come.
-        self._incomplete = 0
+        self._cutter = MessageCutter(self._oversized)
         self._unsent = bytearray()
         self._events = selectors.EVENT_READ
         self.socket = connection
         self.address = address
         self.is_closed = False
-        self.link = carrier.new_link(address, self.write)
+        self.link = carrier.links.open(address, self.write, carrier.owner.numbering)
         connection.setblocking(False)
         with contextlib.suppress(OSError):  # some systems refuse it when the other end has gone again
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _watch_liveness(connection)
+        watch_liveness(connection)
         self._carrier.loop.selector.register(connection, self._events, self.ready)
 
     @property
@@ -99,7 +97,7 @@ class Stream:
 
     def on_time(self) -> None:
         """Take what has no end for complete, because nothing followed."""
-        self._splitter.flush(unfinished=True)
+        self._cutter.flush()
         self._drain()
 
     def close(self, error: Exception | None = None) -> None:
@@ -117,33 +115,29 @@ class Stream:
     def _read(self) -> None:
         data = self.socket.recv(READ_SIZE)
         if data:
-            self._incomplete += len(data)
-            self._splitter.feed(data)
+            self._cutter.feed(data)
             self._drain()
-        else:
-            if self._splitter.waiting:
-                self._splitter.feed_eof()
-                self._drain()
-            elif self._incomplete:
-                # Part of a message or an echo: it is lost with the connection, and says nothing.
-                self._carrier.unfinished(self._incomplete, self.address)
-            self.close()
+            return
+        lost = self._cutter.end()
+        self._drain()
+        if lost:
+            # Part of a message or an echo, which says nothing.
+            self._carrier.owner.unfinished(lost, self.address)
+        self.close()
 
     def _drain(self) -> None:
-        while (piece := self._splitter.next_event()) is not NEED_DATA:
-            if isinstance(piece, Oversized):
-                self._incomplete -= piece.size
-                self._carrier.oversized(piece.size, self.address)
-            else:
-                self._incomplete -= len(piece)
-                self.link.receive(piece)
+        while (message := self._cutter.next_message()) is not None:
+            self.link.receive(message)
             if self.is_closed:
                 return
-        if self._incomplete:
-            silence_s = SILENCE_S if self._splitter.waiting else UNFINISHED_S
+        silence_s = self._cutter.silence_s
+        if silence_s is not None:
             self._carrier.loop.deadlines[self] = time.monotonic() + silence_s
         elif self._carrier.loop.deadlines:
             self._carrier.loop.deadlines.pop(self, None)
+
+    def _oversized(self, size: int, limit: int) -> None:
+        self._carrier.owner.oversized(size, limit, self.address)
 
     def _watch(self) -> None:
         """Have the selector tell what this connection can go on with."""
@@ -177,7 +171,7 @@ class Streams(Carrier):
 
     def __init__(self, owner: Owner, loop: Loop, host: str, port: int, connect_timeout: float) -> None:
         super().__init__(owner, loop)
-        self._streams: dict[Address, Stream] = {}
+        self._streams: Connections[Stream] = Connections(Stream.close, owner._quiet)
         self._listener: socket.socket | None = None
         if owner.role == "server":
             family, place = socket_address(host, port, socket.SOCK_STREAM)
@@ -229,20 +223,6 @@ class Streams(Carrier):
         if self._listener is None and self.failure is None:
             self.close(error)
 
-    def oversized(self, size: int, address: Address) -> None:
-        """Take note of a message beyond the limit."""
-        self.owner._quiet.warn(
-            address[0], "oversized", "Dropped a message of %d bytes from %s:%s, the limit is %d",
-            size, *address, MAX_STREAM_MESSAGE,
-        )  # fmt: skip
-
-    def unfinished(self, size: int, address: Address) -> None:
-        """Take note of a message that the end of the stream has cut off."""
-        self.owner._quiet.warn(
-            address[0], "unfinished", "The stream of %s:%s ended inside a message, dropped %d bytes of it",
-            *address, size,
-        )  # fmt: skip
-
     def on_time(self) -> None:
         """Accept again."""
         self.loop.deadlines.pop(self, None)
@@ -264,12 +244,7 @@ class Streams(Carrier):
             self.loop.deadlines[self] = time.monotonic() + ACCEPT_AGAIN_S
             return
         address = address_of(place)
-        if self.is_stranger(address):
-            connection.close()
-        elif len(self._streams) >= MAX_CONNECTIONS:
-            self.owner._quiet.warn(
-                address[0], "full", "Refused %s:%s: %d connections", *address, MAX_CONNECTIONS
-            )
+        if self.owner.refuses(address) or not self._streams.make_room(address):
             connection.close()
         else:
             self.owner.logger.info("%s:%s connected", *address)
