@@ -17,6 +17,8 @@ WORKFLOWS = {
     for file in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 }
 CI_RUN = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+#: What the matrix of packages selects by; a workflow names nothing else so.
+FACTORS = re.findall(r"environments: (py3\d+(?:-\w+)*)", WORKFLOWS["test"])
 
 
 def expand(name: str) -> set[str]:
@@ -39,6 +41,25 @@ def named_in_workflows() -> set[str]:
     return set(found) - {"release-"}
 
 
+def with_factors(factors: str) -> set[str]:
+    """All environments that ``-f`` with these factors selects."""
+    return {name for name in environments() if set(factors.split("-")) <= set(name.split("-"))}
+
+
+def default_environments() -> list[str]:
+    """What tox runs without a name, in this order."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini", encoding="utf-8")
+    lines = parser["tox"]["env_list"].split()
+    return [name for line in lines for name in expand(line)]
+
+
+def in_ci_run() -> list[str]:
+    """The environments of ``.ci/run``, in the order in which they start."""
+    (words,) = re.findall(r"^environments=\(\n([^)]+)\)$", CI_RUN, re.MULTILINE)
+    return [name for word in words.split() for name in sorted(expand(word))]
+
+
 def debian_packages(text: str) -> set[str]:
     """The words behind ``debian:`` in a matrix, or after the options of apt-get."""
     lists = re.findall(r"debian: ([a-z0-9 -]+?) *\}|--no-install-recommends ([a-z0-9 -]+)\n", text)
@@ -49,19 +70,28 @@ def test_the_workflows_name_environments_that_exist() -> None:
     """A renamed environment is renamed there too, and each that proves something is run by one of them."""
     named = named_in_workflows()
     assert named <= environments()
-    for factor in re.findall(r"environments: (py3\d+)", WORKFLOWS["test"]):
-        assert any(name.startswith(f"{factor}-") for name in environments())
+    assert all(with_factors(factors) for factors in FACTORS)
     # The demo is run by the tests of "integration".
     alone = {name for name in environments() if not name.startswith(("py3", "."))} - {"demo"}
     assert alone <= named
 
 
+def test_ci_run_runs_the_default_list_and_what_needs_more() -> None:
+    """One run with all that proves something, each once; what other environments prove too is left out."""
+    names = in_ci_run()
+    assert len(set(names)) == len(names)
+    assert set(names) <= environments()
+    assert set(default_environments()) <= set(names)
+    alone = {name for name in environments() if not name.startswith(("py3", "."))}
+    assert alone - set(names) == {"bench", "demo", "lowest", "soak"}
+
+
 def test_what_ci_run_runs_is_run_by_the_workflows() -> None:
     """The one command and the workflows prove the same."""
-    (runs,) = re.findall(r"for arguments in (.+); do", CI_RUN)
-    words = {word for run in shlex.split(runs) for word in run.replace(",", " ").split()} - {"run", "-e"}
-    assert words
-    assert words <= environments() & named_in_workflows()
+    in_workflows = set().union(named_in_workflows(), *map(with_factors, FACTORS))
+    # One environment there, five here.
+    assert "lowest" in in_workflows
+    assert {name for name in in_ci_run() if not name.endswith("-lowest")} <= in_workflows
 
 
 def test_the_workflows_install_the_debian_packages_of_ci_run() -> None:
@@ -99,6 +129,10 @@ def test_the_reading_of_the_files_sees_what_it_should() -> None:
     """Otherwise the tests above would compare nothing."""
     assert expand("py3{11,12}-{a,b}{,-lowest}") >= {"py311-a", "py312-b-lowest"}
     assert {"lint", "interop", "mpi-mpich", "py313-udp", "integration"} <= named_in_workflows()
+    assert {"py311-coverage", "py312", "py314"} <= set(FACTORS)
+    assert with_factors("py311-coverage") >= {"py311-wire-coverage", "py311-group-coverage"}
+    assert {"py311-wire-coverage", "py311-udp-lowest", "py314-mxl", "lint"} <= set(default_environments())
+    assert {"interop", "py311-wire-coverage", "py313-udp"} <= set(in_ci_run())
     assert debian_packages("x --no-install-recommends a b-c\n { e: f, debian: d e }") == {
         "a",
         "b-c",

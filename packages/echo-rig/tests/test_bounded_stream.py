@@ -49,5 +49,5 @@ def test_closing_ends_all_who_wait():
 
 
 def test_a_limit_below_one_is_refused():
-    with pytest.raises(ValueError, match="limit"):
+    with pytest.raises(ValueError, match="max_queued"):
         BoundedStream(0)

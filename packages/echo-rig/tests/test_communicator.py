@@ -520,7 +520,7 @@ def test_events_wait_for_the_next_one(rig):
 
 def test_a_slow_reader_loses_the_oldest_and_can_tell(rig):
     async def scenario():
-        stream = rig.events(limit=2)
+        stream = rig.events(max_queued=2)
         for number in range(5):
             rig._receive(b"[1, %d]" % number, ADDRESS)
         assert stream.dropped == 3
@@ -546,7 +546,7 @@ def test_a_stream_that_was_left_is_gone(rig):
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_stream_keeps_one_at_least(rig, limit):
-    with pytest.raises(ValueError, match="limit must be 1 or more"):
-        rig.events(limit=limit)
+    with pytest.raises(ValueError, match="max_queued must be 1 or more"):
+        rig.events(max_queued=limit)
     with pytest.raises(ValueError, match="event"):
         rig.events("bogus")

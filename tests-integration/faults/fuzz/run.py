@@ -14,13 +14,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import io
+import multiprocessing
+import os
 import re
-import subprocess
+import resource
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -49,10 +55,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="targets at a time")
     parser.add_argument("--crashes", type=Path, default=Path("fuzz-crashes"), help="folder for what is found")
     parser.add_argument("--replay", nargs=2, metavar=("TARGET", "FILE"), help="read one input, and stop")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.child:
-        return _fuzz(*asked.child)
+    can_fuzz = find_spec("atheris") is not None
+    if can_fuzz and not asked.replay:
+        _instrument()
     from targets import TARGETS
 
     unknown = [name for name in [*asked.targets, *(asked.replay or [])[:1]] if name not in TARGETS]
@@ -63,62 +69,86 @@ def main() -> int:
         TARGETS[asked.replay[0]](Path(asked.replay[1]).read_bytes())
         print("nothing is wrong with it")
         return 0
-    if find_spec("atheris") is None:
+    if not can_fuzz:
         print(_NO_ATHERIS, file=sys.stderr)
         return 2
-    with ThreadPoolExecutor(asked.jobs) as pool:
-        found = pool.map(
-            lambda name: _watch(name, asked.seconds, asked.crashes.resolve()), asked.targets or TARGETS
-        )
-        is_good = all(list(found))  # a list, so that all are waited for
-    with contextlib.suppress(OSError):
-        asked.crashes.rmdir()  # if nothing was found
+    is_good = _fuzz_all(
+        list(dict.fromkeys(asked.targets or TARGETS)), asked.seconds, asked.jobs, asked.crashes.resolve()
+    )
     return 0 if is_good else 1
 
 
-def _watch(name: str, seconds: int, crashes: Path) -> bool:
-    """Fuzz one target in a process of its own; tell whether nothing was found."""
-    began = time.monotonic()
-    crashes.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"fuzz-{name}-") as grown:
-        prefix = crashes / f"{name}-"
-        command = [sys.executable, __file__, "--child", name, str(seconds), grown, str(prefix)]
-        try:
-            child = subprocess.run(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=seconds + _MARGIN_S,
-                check=False,
-            )
-            output, status = child.stdout.decode(errors="replace"), str(child.returncode)
-        except subprocess.TimeoutExpired as error:
-            output, status = (error.stdout or b"").decode(errors="replace"), "none in time"
-        inputs = re.search(r"stat::number_of_executed_units: (\d+)", output)
-        # Names of lines that are reached stand behind `cov:`; the last one counts.
-        reached = re.findall(r"cov: (\d+)", output)
-        count = int(inputs[1]) if inputs else 0
-    taken = time.monotonic() - began
-    line = f"{name:<22} {count:>9} inputs, {reached[-1] if reached else 0:>6} places, {taken:5.0f} s"
-    if status == "0" and count:
-        print(line, flush=True)
-        return True
-    files = re.findall(r"Test unit written to (\S+)", output)
-    replays = [
-        f"    replay: python tests-integration/faults/fuzz/run.py --replay {name} {file}" for file in files
-    ]
-    tail = ["    " + text for text in output.splitlines()[-30:]]
-    print("\n".join([f"{line}  FAILED, exit status {status}", *tail, *replays]), flush=True)
-    return False
-
-
-def _fuzz(name: str, seconds: str, grown: str, prefix: str) -> int:
-    """Be the process that fuzzes one target; libFuzzer ends it."""
+def _instrument() -> None:
+    """Import the decoders such that libFuzzer sees which lines are reached."""
     import atheris
 
-    with atheris.instrument_imports(include=["wireframe", "mxl_sockets", "udp_multicast", "group_ports"]):
-        from targets import TARGETS
-    target = TARGETS[name]
+    # It names every module, on the standard error output.
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        atheris.instrument_imports(include=["wireframe", "mxl_sockets", "udp_multicast", "group_ports"]),
+    ):
+        import targets  # noqa: F401
+
+
+@dataclass
+class _Run:
+    """One target, and the process that fuzzes it."""
+
+    name: str
+    process: BaseProcess
+    output: Path
+    began: float
+
+
+def _fuzz_all(names: list[str], seconds: int, jobs: int, crashes: Path) -> bool:
+    """Fuzz each target in a process of its own, `jobs` at a time; tell whether nothing was found.
+
+    The processes are forks of this one: to instrument the modules takes seconds of a processor.
+    """
+    crashes.mkdir(parents=True, exist_ok=True)
+    to_come = list(reversed(names))
+    running: list[_Run] = []
+    is_good = True
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
+        while to_come or running:
+            while to_come and len(running) < jobs:
+                running.append(_begin(to_come.pop(), seconds, Path(work), crashes))
+            wait([run.process.sentinel for run in running], timeout=1)
+            for run in list(running):
+                if time.monotonic() - run.began > seconds + _MARGIN_S:
+                    run.process.kill()
+                    run.process.join()
+                if not run.process.is_alive():
+                    running.remove(run)
+                    is_good = _report(run) and is_good
+    with contextlib.suppress(OSError):
+        crashes.rmdir()  # if nothing was found
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    each = (used.ru_utime + used.ru_stime) / len(names)
+    print(f"{each:.1f} s of a processor for each target, on average", flush=True)
+    return is_good
+
+
+def _begin(name: str, seconds: int, work: Path, crashes: Path) -> _Run:
+    grown, output = work / name, work / f"{name}.txt"
+    grown.mkdir()
+    output.touch()
+    sys.stdout.flush()
+    process = multiprocessing.get_context("fork").Process(
+        target=_fuzz, args=(name, seconds, grown, output, f"{crashes / name}-"), daemon=True
+    )
+    process.start()
+    return _Run(name, process, output, time.monotonic())
+
+
+def _fuzz(name: str, seconds: int, grown: Path, output: Path, prefix: str) -> None:
+    """Be the process that fuzzes one target; libFuzzer ends it."""
+    import atheris
+    from targets import TARGETS
+
+    with output.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     options = [
         f"-max_total_time={seconds}",
         f"-max_len={MAX_LENGTH}",
@@ -128,9 +158,34 @@ def _fuzz(name: str, seconds: str, grown: str, prefix: str) -> int:
         "-print_final_stats=1",
     ]
     # The first folder is written to.
-    atheris.Setup([sys.argv[0], *options, grown, str(HERE / "corpus" / name)], target)
-    atheris.Fuzz()
-    return 0
+    atheris.Setup([sys.argv[0], *options, str(grown), str(HERE / "corpus" / name)], TARGETS[name])
+    try:
+        atheris.Fuzz()
+    except SystemExit:
+        # libFuzzer keeps the input when the C library exits, and a fork of Python's would end without that.
+        ctypes.CDLL(None).exit(1)
+
+
+def _report(run: _Run) -> bool:
+    """Print what came of one target; tell whether nothing was found."""
+    output = run.output.read_text(encoding="utf-8", errors="replace")
+    inputs = re.search(r"stat::number_of_executed_units: (\d+)", output)
+    # Names of lines that are reached stand behind `cov:`; the last one counts.
+    reached = re.findall(r"cov: (\d+)", output)
+    count = int(inputs[1]) if inputs else 0
+    taken = time.monotonic() - run.began
+    line = f"{run.name:<22} {count:>9} inputs, {reached[-1] if reached else 0:>6} places, {taken:5.0f} s"
+    if run.process.exitcode == 0 and count:
+        print(line, flush=True)
+        return True
+    files = re.findall(r"Test unit written to (\S+)", output)
+    replays = [
+        f"    replay: python tests-integration/faults/fuzz/run.py --replay {run.name} {file}"
+        for file in files
+    ]
+    tail = ["    " + text for text in output.splitlines()[-30:]]
+    print("\n".join([f"{line}  FAILED, exit status {run.process.exitcode}", *tail, *replays]), flush=True)
+    return False
 
 
 if __name__ == "__main__":

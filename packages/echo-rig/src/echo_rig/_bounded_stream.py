@@ -19,7 +19,7 @@ class BoundedStream(Generic[Item]):
 
     Parameters
     ----------
-    limit : int
+    max_queued : int
         How many to keep. If more come, the oldest are dropped.
 
     Attributes
@@ -30,15 +30,15 @@ class BoundedStream(Generic[Item]):
     Raises
     ------
     ValueError
-        The limit is below 1.
+        `max_queued` is below 1.
     """
 
-    def __init__(self, limit: int) -> None:
-        if limit < 1:
-            raise ValueError(f"limit must be 1 or more, not {limit}")
+    def __init__(self, max_queued: int) -> None:
+        if max_queued < 1:
+            raise ValueError(f"max_queued must be 1 or more, not {max_queued}")
         self.dropped = 0
         self.is_closed = False
-        self._limit = limit
+        self._max_queued = max_queued
         # Around each item a tuple; the empty one marks the end.
         self._queue: asyncio.Queue[tuple[Item] | tuple[()]] = asyncio.Queue()
 
@@ -46,7 +46,7 @@ class BoundedStream(Generic[Item]):
         """Keep an item."""
         if self.is_closed:
             return
-        if self._queue.qsize() >= self._limit:
+        if self._queue.qsize() >= self._max_queued:
             self._queue.get_nowait()
             self.dropped += 1
         self._queue.put_nowait((item,))

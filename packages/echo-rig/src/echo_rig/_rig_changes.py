@@ -54,9 +54,9 @@ class ChangeTeller:
         self._streams: weakref.WeakSet[BoundedStream[RigChange]] = weakref.WeakSet()
         self._is_closed = False
 
-    def stream(self, limit: int) -> BoundedStream[RigChange]:
-        """Return the changes that come from now on, the last `limit` of them."""
-        stream: BoundedStream[RigChange] = BoundedStream(limit)
+    def stream(self, max_queued: int) -> BoundedStream[RigChange]:
+        """Return the changes that come from now on, the last `max_queued` of them."""
+        stream: BoundedStream[RigChange] = BoundedStream(max_queued)
         if self._is_closed:
             stream.close()
         self._streams.add(stream)

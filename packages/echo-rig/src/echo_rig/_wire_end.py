@@ -145,7 +145,9 @@ class WireEnd(Communicator):
         if self.allowed is None or address[0] in self.allowed:
             return False
         self.strangers += 1
-        self._quiet.warn(address[0], "stranger", "Ignored %s:%s, which is not allowed", *address)
+        self._quiet.warn(
+            address[0], "stranger", "refused %s:%s: its address is not in the allow list", *address
+        )
         return True
 
     def oversized(self, size: int, limit: int, address: Address) -> None:

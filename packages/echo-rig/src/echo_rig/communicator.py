@@ -186,7 +186,7 @@ class Communicator(Party):
         self,
         event: ExpMessage | int | str = ANY_EVENT,
         *,
-        limit: int = 1024,
+        max_queued: int = 1024,
     ) -> EventStream:
         """Return the events that come from now on, as an asynchronous iterator.
 
@@ -194,7 +194,7 @@ class Communicator(Party):
         ----------
         event : ExpMessage, int or str
             One event, several together, or 0 for errors that the other end reports.
-        limit : int
+        max_queued : int
             How many to keep for a reader that is slower than they come; the
             oldest are dropped, and counted in its `dropped`.
 
@@ -203,10 +203,10 @@ class Communicator(Party):
         ConnectionError
             The communicator is closed.
         ValueError
-            There is no such event, or `limit` is below 1.
+            There is no such event, or `max_queued` is below 1.
         """
         self._require_open()
-        stream = EventStream(ExpMessage.validate(event), limit)
+        stream = EventStream(ExpMessage.validate(event), max_queued)
         self._streams.add(stream)
         return stream
 

@@ -44,7 +44,7 @@ class EventStream(BoundedStream[Event]):
     ----------
     wanted : ExpMessage
         Events to keep: one, several together, or 0.
-    limit : int
+    max_queued : int
         How many to keep. If more come, the oldest are dropped.
 
     Attributes
@@ -55,11 +55,11 @@ class EventStream(BoundedStream[Event]):
     Raises
     ------
     ValueError
-        The limit is below 1.
+        `max_queued` is below 1.
     """
 
-    def __init__(self, wanted: ExpMessage, limit: int) -> None:
-        super().__init__(limit)
+    def __init__(self, wanted: ExpMessage, max_queued: int) -> None:
+        super().__init__(max_queued)
         self._wanted = wanted
 
     def offer(self, event: ExpMessage, data: list[Any], address: Any) -> bool:

@@ -174,21 +174,21 @@ class Heartbeat(Mapping[str, Pulse]):
         """Call ``callback(change)`` whenever a rig comes into another state, in the thread of the loop."""
         self._teller.callbacks.append(callback)
 
-    def changes(self, *, limit: int = 1024) -> BoundedStream[RigChange]:
+    def changes(self, *, max_queued: int = 1024) -> BoundedStream[RigChange]:
         """Return the changes that come from now on, as an asynchronous iterator.
 
         Parameters
         ----------
-        limit : int
+        max_queued : int
             How many to keep for a slow reader; the oldest are dropped, and
             counted in its `dropped`.
 
         Raises
         ------
         ValueError
-            `limit` is below 1.
+            `max_queued` is below 1.
         """
-        return self._teller.stream(limit)
+        return self._teller.stream(max_queued)
 
     def close(self) -> None:
         """Watch nothing any more, and end the iterators; the rigs stay open. Safe to call twice."""

@@ -57,7 +57,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--allow",
-        metavar="NET",
+        metavar="NETWORK",
         action="append",
         help="listen to this address or network only, such as 10.0.0.0/24; may be repeated",
     )

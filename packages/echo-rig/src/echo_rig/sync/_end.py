@@ -119,7 +119,7 @@ class End(WireEnd):
         """Raise TypeError: `wait_for` is the call that waits."""
         raise TypeError("nothing can be awaited here; use wait_for()")
 
-    def events(self, event: ExpMessage | int | str = 0, *, limit: int = 0) -> NoReturn:
+    def events(self, event: ExpMessage | int | str = 0, *, max_queued: int = 0) -> NoReturn:
         """Raise TypeError: `next_event` is the call that waits."""
         raise TypeError("nothing can be awaited here; use next_event()")
 

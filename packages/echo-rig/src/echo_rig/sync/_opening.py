@@ -22,7 +22,7 @@ def connect(
     logger: logging.Logger | None = None,
     *,
     numbering: bool | None = None,
-    timeout: float = CONNECT_TIMEOUT,
+    connect_timeout: float = CONNECT_TIMEOUT,
 ) -> Endpoint:
     """Connect to a server. Over UDP that succeeds also while nobody listens.
 
@@ -37,7 +37,7 @@ def connect(
     numbering : bool, optional
         Number messages invisibly: from the first one (True), once the
         other end does (None, the default), or never (False).
-    timeout : float
+    connect_timeout : float
         Seconds for a TCP connection to be made.
 
     Returns
@@ -51,7 +51,7 @@ def connect(
     OSError
         Nobody listens (TCP), or there is no way to the address.
     """
-    return Endpoint(server_uri, "client", name, logger, numbering=numbering, connect_timeout=timeout)
+    return Endpoint(server_uri, "client", name, logger, numbering=numbering, connect_timeout=connect_timeout)
 
 
 def listen(
