@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
+import time
 
 import numpy as np
 import pytest
+from failing_socket import fail_each_call
 from proxy import Faults, TcpProxy
 
-from mxl_sockets import AggregatedSocketHub, Bridge, Driver, SocketHub
+from mxl_sockets import AggregatedSocketHub, Bridge, Driver, SocketHub, StepTimeout
 
 LIMIT_S = 20.0
 STEPS, MOLECULES = 20, 3
@@ -79,3 +82,38 @@ def test_c01_steps_byte_by_byte_are_the_same_steps(figure, kind, piece):
     assert asked == sorted(told[:, one].tobytes() for one in range(MOLECULES))
     package = "mxl-aggregated" if is_bridge else "mxl-sockets"
     figure(f"{package}: {STEPS} steps, {count} bytes in pieces of {piece}: all bits the same")
+
+
+@pytest.mark.fault("C23", "mxl-sockets", "TE")
+@pytest.mark.parametrize("methods", [("send", "sendall"), ("recv", "recv_into")], ids=lambda both: both[0])
+def test_c23_a_step_returns_by_its_deadline_whichever_call_fails(figure, methods):
+    """T E: the k-th call of either end fails, for every k; a step ends by type and names who is missing."""
+    times, told = [], []
+
+    def run(failing):
+        with failing.installed(), SocketHub(port=0, timeout=LIMIT_S) as hub:
+            models = [Recorder() for _ in range(2)]
+            with running(*(Driver(model, hub.address, reconnect_timeout=LIMIT_S) for model in models)):
+                # Whoever is lost on the way comes again.
+                assert hub.wait_until_bound({0: {}, 1: {}}, timeout=LIMIT_S)
+                for step in range(2):
+                    wanted = fields(step)[:2]
+                    began = time.monotonic()
+                    try:
+                        answer = hub.step(wanted, timeout=1.0)
+                    except StepTimeout as error:
+                        told.append(error)
+                        answer = None
+                    times.append(time.monotonic() - began)
+                    if answer is None:
+                        answer = hub.step(wanted, timeout=LIMIT_S)  # the same step, once more
+                    assert answer.tobytes() == np.ascontiguousarray(wanted[:, ::-1]).tobytes()
+
+    failures = sum(fail_each_call(run, methods, code) for code in (errno.ECONNRESET, errno.ENOBUFS))
+    assert failures >= 8
+    assert max(times) < LIMIT_S
+    assert all({*late.missing, *late.late} <= {0, 1} and "molecule" in str(late) for late in told)
+    figure(
+        f"{methods[0]}: {failures} calls failed one by one, {len(told)} steps told as late, "
+        f"all of timeout 1 s returned after {max(times):.2f} s at most"
+    )
