@@ -150,3 +150,9 @@ def wait_until_receiving(eventually):
 def vectors():
     """Bytes recorded from the real sender and receiver."""
     return json.loads(Path(__file__).with_name("vectors").joinpath("udp-multicast.json").read_text())
+
+
+@pytest.fixture
+def figure(request):
+    """Take what a test of a fault has measured, for the report of the run."""
+    return lambda text: request.node.user_properties.append(("figure", text))

@@ -368,7 +368,7 @@ def make_channels(cleanup):
 
 
 @pytest.mark.fault("C2", "udp-multicast", "EM")
-def test_channels_among_hostile_datagrams(make_channels, connected):
+def test_channels_among_hostile_datagrams(make_channels, connected, figure):
     """Messages come out whole, whatever comes between their fragments; all is counted, memory limited."""
     receiver = make_channels()
     friend = connected(receiver)
@@ -417,6 +417,8 @@ def test_channels_among_hostile_datagrams(make_channels, connected):
         assert held <= MAX_BYTES
         assert grown < MAX_BYTES + SLACK
         assert min(counts.values()) > hostile / 50
+    refused = f"{seen.foreign} foreign, {seen.broken} broken"
+    figure(f"{hostile} hostile datagrams, {refused}; {mine.messages} honest messages, {mine.lost} lost")
 
 
 def test_the_line_that_replays_names_seed_count_and_test():

@@ -318,7 +318,7 @@ def test_second_thread_is_told_when_the_receiver_is_closed(make_receiver, backgr
 
 
 @pytest.mark.fault("C21", "udp-multicast", "L")
-def test_four_threads_share_a_receiver_without_loss(pair, background):
+def test_four_threads_share_a_receiver_without_loss(pair, background, figure):
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -331,6 +331,7 @@ def test_four_threads_share_a_receiver_without_loss(pair, background):
         sys.setswitchinterval(interval)
     assert found == [number.to_bytes(2, "big") for number in range(800)]
     assert (receiver.statistics.received, receiver.statistics.bytes) == (800, 1600)
+    figure(f"{len(found)} readouts to {len(waits)} threads, none lost, none twice")
 
 
 def test_detach_gives_the_descriptor_away(make_receiver):

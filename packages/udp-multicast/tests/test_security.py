@@ -157,7 +157,7 @@ def test_kernel_that_cannot_keep_other_groups_out_still_binds_to_the_group(make_
 
 
 @pytest.mark.fault("C12", "udp-multicast")
-def test_sources_of_a_group_are_filtered_by_the_kernel(make_receiver, make_sender):
+def test_sources_of_a_group_are_filtered_by_the_kernel(make_receiver, make_sender, figure):
     """Promise: `sources` stops other computers; their datagrams do not even cost the receiver a call."""
     receiver = make_receiver(sources=["127.0.0.5"])
     make_sender(receiver).send_data(b"stranger")
@@ -166,6 +166,8 @@ def test_sources_of_a_group_are_filtered_by_the_kernel(make_receiver, make_sende
     friend.send_data(b"friend")
     assert receiver.receive() == b"friend"
     assert (receiver.statistics.received, receiver.statistics.strangers) == (1, 0)
+    seen = receiver.statistics
+    figure(f"{seen.received} datagram received, {seen.strangers} of a stranger")
 
 
 @pytest.mark.parametrize("batches", [False, True])

@@ -133,7 +133,7 @@ def test_hits_of_recorded_readouts_decode_to_the_recorded_values(pair, vectors):
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("receive", RECEIVING)
 def test_what_the_original_sends_is_received_whole_once_and_in_order(
-    make_receiver, original, vectors, group, receive
+    make_receiver, original, vectors, group, receive, figure
 ):
     """L W: the recorded exchange, broken datagrams among the readouts, with the original as the sender."""
     receiver = make_receiver(
@@ -151,6 +151,8 @@ def test_what_the_original_sends_is_received_whole_once_and_in_order(
     counts = receiver.statistics
     assert (counts.received, counts.broken) == (2 * len(exchange), len(exchange))
     assert counts.kernel_drops == 0
+    others = f"{counts.broken} broken, {counts.kernel_drops} dropped"
+    figure(f"{counts.received} datagrams of the original: {len(found)} readouts, {others}")
 
 
 @pytest.mark.fault("C25", "udp-multicast", "LW")

@@ -141,3 +141,9 @@ def check_stream_fixture():
 @pytest.fixture(scope="session", name="feed_all")
 def feed_all_fixture():
     return feed_all
+
+
+@pytest.fixture
+def figure(request):
+    """Take what a test of a fault has measured, for the report of the run."""
+    return lambda text: request.node.user_properties.append(("figure", text))

@@ -108,8 +108,15 @@ def test_the_decoder_reads_what_the_original_reads_and_refuses_the_rest_by_type(
 
 @pytest.mark.fault("C1", "wireframe", "LW")
 @pytest.mark.parametrize("values", [["OK"], [None, {"a": [1, 2.5]}, ""], [[0.1] * 30, "\U0001f600"]])
-def test_frames_are_found_however_the_stream_is_cut(check_stream, values):
-    check_stream(Decoder, [encode(value) for value in values], values)
+def test_frames_are_found_however_the_stream_is_cut(check_stream, values, figure):
+    frames, decoders = [encode(value) for value in values], []
+
+    def new_decoder():
+        decoders.append(Decoder())
+        return decoders[-1]
+
+    check_stream(new_decoder, frames, values)
+    figure(f"{sum(map(len, frames))} bytes delivered in {len(decoders)} ways")
 
 
 @pytest.mark.fault("C1", "wireframe", "LW")
@@ -167,7 +174,7 @@ def test_a_body_of_exactly_the_limit_is_read():
 
 @pytest.mark.fault("C2", "wireframe", "M")
 @pytest.mark.fault("C3", "wireframe", "M")
-def test_memory_follows_what_arrives_and_never_what_is_announced():
+def test_memory_follows_what_arrives_and_never_what_is_announced(figure):
     decoder = Decoder(max_size=MAX_LENGTH)
     tracemalloc.start()
     try:
@@ -175,8 +182,10 @@ def test_memory_follows_what_arrives_and_never_what_is_announced():
         assert decoder.next_event() is NEED_DATA
         decoder.feed(b" " * 100_000)
         assert decoder.next_event() is NEED_DATA
-        assert tracemalloc.get_traced_memory()[1] < 400_000
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak < 400_000
         assert decoder.needed == MAX_LENGTH - 100_000
+        figure(f"{MAX_LENGTH} bytes announced, {decoder.buffered} come: peak {peak / 1e6:.1f} MB")
     finally:
         tracemalloc.stop()
 
