@@ -83,15 +83,13 @@ def test_ci_run_runs_the_default_list_and_what_needs_more() -> None:
     assert set(names) <= environments()
     assert set(default_environments()) <= set(names)
     alone = {name for name in environments() if not name.startswith(("py3", "."))}
-    assert alone - set(names) == {"bench", "demo", "lowest", "soak"}
+    assert alone - set(names) == {"bench", "demo", "soak"}
 
 
 def test_what_ci_run_runs_is_run_by_the_workflows() -> None:
     """The one command and the workflows prove the same."""
     in_workflows = set().union(named_in_workflows(), *map(with_factors, FACTORS))
-    # One environment there, five here.
-    assert "lowest" in in_workflows
-    assert {name for name in in_ci_run() if not name.endswith("-lowest")} <= in_workflows
+    assert set(in_ci_run()) <= in_workflows
 
 
 def test_the_workflows_install_the_debian_packages_of_ci_run() -> None:
@@ -129,10 +127,10 @@ def test_the_reading_of_the_files_sees_what_it_should() -> None:
     """Otherwise the tests above would compare nothing."""
     assert expand("py3{11,12}-{a,b}{,-lowest}") >= {"py311-a", "py312-b-lowest"}
     assert {"lint", "interop", "mpi-mpich", "py313-udp", "integration"} <= named_in_workflows()
-    assert {"py311-coverage", "py312", "py314"} <= set(FACTORS)
-    assert with_factors("py311-coverage") >= {"py311-wire-coverage", "py311-group-coverage"}
-    assert {"py311-wire-coverage", "py311-udp-lowest", "py314-mxl", "lint"} <= set(default_environments())
-    assert {"interop", "py311-wire-coverage", "py313-udp"} <= set(in_ci_run())
+    assert {"py311-lowest", "py312", "py314"} <= set(FACTORS)
+    assert with_factors("py311-lowest") >= {"py311-wire-lowest", "py311-group-lowest"}
+    assert {"py311-udp-lowest", "py314-mxl", "lint"} <= set(default_environments())
+    assert {"interop", "py311-wire-lowest", "py313-udp"} <= set(in_ci_run())
     assert debian_packages("x --no-install-recommends a b-c\n { e: f, debian: d e }") == {
         "a",
         "b-c",
