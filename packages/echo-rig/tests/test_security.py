@@ -296,7 +296,7 @@ BAD = [
 @pytest.mark.fault("C2", "echo-udp", "E")
 @KIND
 @SCHEME
-def test_callbacks_never_see_what_cannot_be_decoded(kind, scheme, caplog):
+def test_callbacks_never_see_what_cannot_be_decoded(kind, scheme, caplog, figure):
     """E. Promise: nobody can stop an end with bytes, and callbacks get decoded values only."""
     heard = []
     uri = free_uri(scheme)
@@ -312,6 +312,13 @@ def test_callbacks_never_see_what_cannot_be_decoded(kind, scheme, caplog):
     assert [one for one in heard if one[0] == 1] == [(1, [number]) for number in range(len(BAD))]
     assert len(heard) == len(BAD)
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
+    named = sum("127.0.0.1:" in record.getMessage() for record in caplog.records)
+    assert named
+    served = sum(event == 1 for event, _ in heard)
+    figure(
+        f"echo-{scheme}: {kind}, of {len(BAD)} malformed texts {len(heard) - served} were heard, "
+        f"of {len(BAD)} events between them {served}; {named} warnings name the peer"
+    )
 
 
 @KIND

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import os
 import pickle
@@ -651,25 +652,38 @@ def test_garbage_from_a_publisher_is_counted_and_kills_nothing(peer, vectors):
 
 
 @pytest.mark.fault("C20", "group-ports", "E")
-def test_a_forked_child_is_told_to_join_itself(pair):
+def test_a_forked_child_is_told_to_join_itself(pair, figure):
     leader, _ = pair
+    calls = [
+        lambda: leader.send(b"x"),
+        lambda: leader.sendToLeader(b"x"),
+        lambda: leader.update("127.0.0.1", 1),
+        lambda: leader.forget("127.0.0.1", 1),
+        lambda: leader.requestVote(b"topic", Voting.MAJORITY),
+        lambda: leader.sendVote("ABCD1234", True),
+    ]
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        said = b"nothing"
+        said = []
         try:
             leader.leave()
-            leader.send(b"x")
-        except PortError as error:
-            said = str(error).encode()
+            for call in calls:
+                try:
+                    said.append(str(call()))
+                except PortError as error:
+                    said.append(str(error))
         finally:
-            os.write(writing, said)
+            os.write(writing, json.dumps(said).encode())
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        assert b"another process" in pipe.read()
+        said = json.loads(pipe.read())
     os.waitpid(child, 0)
+    refused = sum("another process" in text for text in said)
+    assert refused == len(calls), said
     assert leader.send(b"x")
+    figure(f"{refused} of {len(calls)} calls that change something refused in the child; the parent went on")
 
 
 def test_members_of_a_timed_group_send_ask_and_vote(join):

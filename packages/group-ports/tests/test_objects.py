@@ -245,7 +245,7 @@ def test_parts_are_counted():
 
 
 @pytest.mark.fault("C2", "group-ports", "E")
-def test_random_changes_raise_nothing_else():
+def test_random_changes_raise_nothing_else(figure):
     """Damaged pickles are refused or are plain data; no other error comes out."""
     rng = random.Random(7)
     seeds = [
@@ -254,7 +254,8 @@ def test_random_changes_raise_nothing_else():
         for protocol in (2, 4, 5)
     ]
     refused = 0
-    for _ in range(4000):
+    count = 4000
+    for _ in range(count):
         data = bytearray(rng.choice(seeds))
         for _ in range(rng.randint(1, 3)):
             data[rng.randrange(len(data))] = rng.randrange(256)
@@ -262,7 +263,8 @@ def test_random_changes_raise_nothing_else():
             loads(bytes(data), allowed=(Point,), max_objects=10_000)
         except ObjectRefused:
             refused += 1
-    assert 1000 < refused < 4000
+    assert 1000 < refused < count
+    figure(f"of {count} damaged pickles {refused} refused by type, {count - refused} still plain data")
 
 
 # -- what costs more than it weighs -------------------------------------------------------------------

@@ -453,11 +453,12 @@ def test_dead_leader_is_a_timeout_and_not_a_queue(make_port):
 
 
 @pytest.mark.fault("C8", "group-ports", "L")
-def test_new_leader_gets_new_messages_only(make_port, eventually):
+def test_new_leader_gets_new_messages_only(make_port, figure):
     """What was queued for the former leader reaches nobody, and back again works too."""
     first, second = (make_port(GroupAnsPort, settings=PortSettings(recv_timeout=10.0)) for _ in range(2))
     qry = make_port(GroupQryPort)
-    for leader in (first, second, first, second):
+    leaders = (first, second, first, second)
+    for leader in leaders:
         qry.update(*leader.address)
         qry.update(*leader.address)
         assert qry.send(str(leader.address).encode()) is True
@@ -466,6 +467,9 @@ def test_new_leader_gets_new_messages_only(make_port, eventually):
     qry.update(None, None)
     assert qry.send(b"x") is False
     assert (first.take(0.05), second.take()) == (None, None)
+    heard = [port.statistics.received for port in (first, second)]
+    assert heard == [2, 2]
+    figure(f"{len(leaders)} changes of leader: {sum(heard)} questions, each once at the leader of its time")
 
 
 def test_member_that_reconnects_keeps_its_identity_and_is_heard(asked, peer):

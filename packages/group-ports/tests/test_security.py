@@ -104,7 +104,7 @@ def test_key_of_a_known_publisher_can_be_asked_for(make_port):
 
 
 @pytest.mark.fault("C18", "group-ports", "E")
-def test_attacker_without_keys_gets_nothing_in_or_out(members, make_port, eventually):
+def test_attacker_without_keys_gets_nothing_in_or_out(members, make_port, eventually, figure):
     """CURVE and the list, on request: who has none of the right keys gets nothing in or out.
 
     Another process tries no security, a password, a pair of its own and a wrong server key.
@@ -115,6 +115,7 @@ def test_attacker_without_keys_gets_nothing_in_or_out(members, make_port, eventu
     pub.wait_ready(2)
     arguments = [str(pub.address[1]), str(ans.address[1]), members[0].server_public.decode()]
     program = [sys.executable, str(Path(__file__).with_name("attacker.py")), *arguments]
+    received = ans.statistics.received
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as attacker:
         assert attacker.stdout.readline() == b"ready\n"
         # Each of the four ways fails at each of the two ports, and is counted.
@@ -132,6 +133,10 @@ def test_attacker_without_keys_gets_nothing_in_or_out(members, make_port, eventu
     assert output == b"0\n"
     assert attacker.returncode == 0
     assert pub.parent.allow_list.refused > 0
+    taken = ans.statistics.received - received
+    assert taken == 0
+    failures = sum(sum(port.statistics.handshake_failures.values()) for port in (pub, ans))
+    figure(f"4 ways at 2 ports: {int(output)} messages out, {taken} in, {failures} failed handshakes counted")
 
 
 def test_rogue_publisher_is_not_heard(members, make_port, peer, eventually):
@@ -252,7 +257,7 @@ def test_list_ends_with_its_context(context):
 
 
 @pytest.mark.fault("C18", "group-ports", "T")
-def test_flood_of_failed_handshakes_stalls_nobody(make_port):
+def test_flood_of_failed_handshakes_stalls_nobody(make_port, figure):
     """libzmq would stop delivering after some thousand events that nobody reads."""
     ans = make_port(GroupAnsPort, settings=PortSettings(recv_timeout=10.0))
     greeting = bytes([0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0x7F, 3, 0]) + b"PLAIN" + bytes(47)
@@ -266,17 +271,20 @@ def test_flood_of_failed_handshakes_stalls_nobody(make_port):
                     pass
             except ConnectionResetError:
                 pass
+    begin = time.monotonic()
     qry = make_port(GroupQryPort)
     qry.update(*ans.address)
     assert qry.send(b"still here?") is True
     assert ans.recv() == b"still here?"
+    seconds = time.monotonic() - begin
     assert ans.statistics.handshake_failures == {"protocol": failed}
     ans.closeSocket()
     assert ans.statistics.handshake_failures == {"protocol": failed}
+    figure(f"{failed} failed handshakes, all counted; the next member was heard after {seconds:.3f} s")
 
 
 @pytest.mark.fault("C18", "group-ports", "T")
-def test_stranger_that_stalls_is_cut_off(members, make_port, eventually):
+def test_stranger_that_stalls_is_cut_off(members, make_port, eventually, figure):
     """HANDSHAKE_IVL: half a greeting and then silence holds a connection as long as the settings say."""
     keys = settings(members[0], handshake_timeout=0.2)
     pub = make_port(GroupPubPort, settings=keys)
@@ -289,8 +297,10 @@ def test_stranger_that_stalls_is_cut_off(members, make_port, eventually):
                 pass
         except ConnectionResetError:
             pass
-        assert time.monotonic() - begin < 4.0
+        seconds = time.monotonic() - begin
+        assert seconds < 4.0
     eventually(lambda: pub.statistics.handshake_failures, "the count")
+    figure(f"cut off after {seconds:.2f} s of {keys.handshake_timeout} s")
 
 
 # -- on by default --------------------------------------------------------------------------------------
