@@ -69,7 +69,7 @@ class Place:
 
     def ours(self, prefix: str = MXL_PREFIX) -> list[str]:
         """Arguments of ``python -m mxl_sockets drive``."""
-        return ["--unix", prefix + self.name] if self.name else ["--address", f"127.0.0.1:{self.port}"]
+        return ["--unix", prefix + self.name] if self.name else ["--hub", f"127.0.0.1:{self.port}"]
 
     def theirs(self) -> list[str]:
         """Arguments that ``mxl_driver`` and ``i-pi-py_driver`` have in common."""

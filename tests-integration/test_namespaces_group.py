@@ -52,6 +52,12 @@ def empty_laboratory(tmp_path: Path) -> Iterator[Laboratory]:
         yield laboratory
 
 
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Take what a test of a fault has measured, for the report of the run."""
+    return lambda text: request.node.user_properties.append(("figure", text))
+
+
 class Standing:
     """The laboratory of the test before; a new one, if there is none that is in order."""
 
@@ -138,7 +144,7 @@ def test_book_knows_how_a_leader_is_told_of_its_successor():
 @pytest.mark.fault("C16", "group-ports")
 @pytest.mark.parametrize(("leader_is_in", "seconds"), [("minority", 1.5), ("majority", 4.5)])
 def test_partition_leaves_a_leader_to_the_quorum_and_none_to_the_others(
-    laboratory, group, leader_is_in, seconds
+    laboratory, group, figure, leader_is_in, seconds
 ):
     old = laboratory.agreed(group)
     one, other, *_ = laboratory.others(old)
@@ -161,6 +167,7 @@ def test_partition_leaves_a_leader_to_the_quorum_and_none_to_the_others(
     laboratory.until(lambda: laboratory.ask(majority[0], "to_leader", data="01"), "nobody leads the majority")
     laboratory.heal()
     laboratory.finish()
+    figure(f"leader in the {leader_is_in}: the minority had none {stepped_down - began:.2f} s after the cut")
 
 
 @pytest.mark.parametrize("seconds", [2.0, 5.0], ids=["connections last", "connections are given up"])
@@ -295,7 +302,7 @@ def test_whatever_happens_to_the_lines_all_agree_when_they_are_whole(laboratory,
 
 @pytest.mark.fault("C5", "group-ports", "T")
 @pytest.mark.fault("C16", "group-ports", "T")
-def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(empty_laboratory):
+def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(empty_laboratory, figure):
     """No packet says that they are gone, and all four kinds of ports find out; three of them say nothing."""
     laboratory = empty_laboratory
     publisher = End(laboratory, 1, "publisher", **LIVENESS)
@@ -313,8 +320,9 @@ def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(em
     for end in (publisher, subscriber, asker):
         end.order("peers", 0)
     answerer.order("lost")
-    for end in (publisher, subscriber, asker, answerer):
-        assert end.answer() - began < GIVEN_UP_WITHIN_S
+    took = [end.answer() - began for end in (publisher, subscriber, asker, answerer)]
+    assert max(took) < GIVEN_UP_WITHIN_S
+    figure(f"{len(took)} kinds of ports gave up within {max(took):.2f} s of {GIVEN_UP_WITHIN_S} s")
     laboratory.heal()
     for end in (subscriber, asker):
         end.ask("peers", 1)
@@ -326,7 +334,7 @@ def test_peers_behind_a_network_that_swallows_everything_are_given_up_in_time(em
 
 
 @pytest.mark.fault("C16", "group-ports", "T")
-def test_publishers_are_heard_again_when_the_network_is_whole(empty_laboratory):
+def test_publishers_are_heard_again_when_the_network_is_whole(empty_laboratory, figure):
     """As soon as that, after a cut that was short and after one that was longer."""
     laboratory = empty_laboratory
     subscriber = End(laboratory, 5, "subscriber", **LIVENESS, **RECONNECT)
@@ -342,11 +350,13 @@ def test_publishers_are_heard_again_when_the_network_is_whole(empty_laboratory):
         time.sleep(seconds)
         laboratory.heal()
         healed = time.monotonic()
-        assert subscriber.ask("resumed", healed, len(publishers)) - healed < RESUMED_WITHIN_S
+        resumed = subscriber.ask("resumed", healed, len(publishers)) - healed
+        assert resumed < RESUMED_WITHIN_S
+        figure(f"all {len(publishers)} heard again {resumed:.2f} s after a cut of {seconds} s and more")
 
 
 @pytest.mark.fault("C16", "group-ports", "LT")
-def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(empty_laboratory):
+def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(empty_laboratory, figure):
     """Many members lose the leader and come back at once, before it knows; each of them stays who it is."""
     laboratory = empty_laboratory
     count = 12
@@ -383,3 +393,7 @@ def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(em
     asker.ask("peers", count)
     answerer.order("answer")
     assert asker.ask("ask", 2)["answered"] == 2 * count
+    figure(
+        f"{seen['different']} questions of {count} members, {seen['questions'] - seen['different']} twice; "
+        f"in the cut the longest took {during['longest']:.2f} s of {sum(timeouts.values()):.2f} s"
+    )

@@ -112,7 +112,7 @@ def test_driver_in_a_thread_serves_the_real_hub_until_it_says_stop(transport, tm
     steps, ends = 200, []
     with Programs(tmp_path) as programs, mxl_hub(transport) as (hub, place):
         model = TwoLevelSystem(**OUR_TWO_LEVEL)
-        where = {"unix": place.name} if place.name else {"address": ("127.0.0.1", place.port)}
+        where = {"unixsocket": place.name} if place.name else {"address": ("127.0.0.1", place.port)}
         with Driver(model, connect_timeout=LIMIT_S, reconnect=False, **where) as driver:
             thread = threading.Thread(target=lambda: ends.append(driver.run()), daemon=True)
             thread.start()

@@ -43,7 +43,7 @@ class Setup:
     #: Unasked replies, all together.
     chatter: int = 0
     #: Some drivers hang instead of dying; the hub drops the silent.
-    silence_limit: float | None = None
+    silence_timeout: float | None = None
 
     def __str__(self):
         changed = (one.name for one in fields(self) if getattr(self, one.name) != one.default)

@@ -203,7 +203,7 @@ class World:
         if self._opening or self._closing or self._budget["deaths"] <= 0:
             return False
         options = [("live", driver), ("die", driver)]
-        if self.setup.silence_limit is not None:
+        if self.setup.silence_timeout is not None:
             options.append(("hang", driver))
         action, _ = self.schedule.choose(self, options, -1.0)
         if action == "live":
@@ -257,7 +257,7 @@ class World:
             timeout=PATIENCE,
             resume=setup.resume,
             two_phase=setup.two_phase,
-            silence_limit=setup.silence_limit,
+            silence_timeout=setup.silence_timeout,
         )
         inits = {molecule: {} for molecule in range(setup.molecules)}
         bound = self.hub.wait_until_bound(inits)

@@ -177,7 +177,7 @@ def test_the_last_state_is_handed_on_and_only_if_asked_for():
         {"timeout": -1.0},
         {"latency": float("inf")},
         {"handshake_timeout": 0.0},
-        {"silence_limit": 0.0},
+        {"silence_timeout": 0.0},
         {"max_extras": -1},
         {"max_waiting": 0},
     ],
@@ -185,7 +185,7 @@ def test_the_last_state_is_handed_on_and_only_if_asked_for():
 def test_settings_out_of_range_are_refused(wrong):
     good = {
         "timeout": 1.0, "latency": 0.0, "handshake_timeout": 1.0,
-        "silence_limit": None, "max_extras": 0, "max_waiting": 1,
+        "silence_timeout": None, "max_extras": 0, "max_waiting": 1,
     }  # fmt: skip
     AggregateSettings(**good)
     with pytest.raises(ValueError, match=r"are times|positive|at least"):

@@ -98,7 +98,7 @@ def test_parameters_keep_their_names_order_and_defaults():
         "allow": None,
         "listener": None,
         "handshake_timeout": 10.0,
-        "silence_limit": None,
+        "silence_timeout": None,
         "max_extras": 256 << 20,
         "max_waiting": 1024,
         "on_step": None,
@@ -528,7 +528,7 @@ def test_an_answer_to_a_step_that_was_not_read_is_no_answer(unread, background, 
 
 
 def test_silent_bridges_are_dropped_after_the_limit_if_there_is_one(bound):
-    hub, a, b = bound(silence_limit=0.1)
+    hub, a, b = bound(silence_timeout=0.1)
     assert hub.step_barrier(requests(), timeout=0) == {}
     a.answer()
     assert hub.step_barrier(requests(), timeout=5) == {}

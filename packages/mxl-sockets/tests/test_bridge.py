@@ -436,10 +436,11 @@ def test_c20_a_forked_child_cannot_run_it_and_holds_no_connection(hub, start):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"restart": "twice"}, {"unix": ""}, {"port": -1}, {"allow": ["nowhere"]}, {"max_extra": -1}]
+    "wrong",
+    [{"restart": "twice"}, {"unixsocket": ""}, {"port": -1}, {"allow": ["nowhere"]}, {"max_extra": -1}],
 )
 def test_wrong_arguments_are_refused(wrong):
-    if wrong == {"unix": ""}:
+    if wrong == {"unixsocket": ""}:
         Bridge("node", **wrong).close()  # an option that was not given
         return
     with pytest.raises(ValueError, match=r"."):
@@ -587,7 +588,7 @@ def test_the_command_takes_what_the_manifest_says_unless_told_otherwise(tmp_path
 )
 def test_wrong_options_end_the_command_with_status_2(arguments, capsys):
     assert main(["bridge", "--quiet", *arguments]) == 2
-    assert "mxl_sockets: " in capsys.readouterr().err
+    assert "mxl-sockets: " in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -682,7 +683,7 @@ DOUBLE = struct.pack("<3d", 2, 4, 6)
 
 @pytest.mark.fault("C6", "mxl-aggregated")
 def test_a_driver_that_hangs_loses_its_molecule_to_a_waiting_one(hub, start, scripted, double):
-    bridge, _ = start(silence_limit=0.5)
+    bridge, _ = start(silence_timeout=0.5)
     hub.send(aggregate.encode_init("node", {7: {"dt_au": 0.5}}))
     silent = scripted(bridge.local_address)
     silent.read_init()
@@ -711,14 +712,14 @@ def test_a_stranger_that_says_nothing_becomes_no_molecule_if_the_handshake_asks(
 def test_the_command_passes_on_what_holds_for_drivers():
     chosen = options(
         *("--group", "a", "--allow", "10.0.0.0/8", "--allow", "10.9.0.1"),
-        *("--silence-limit", "3", "--handshake", "init+status"),
+        *("--silence-timeout", "3", "--handshake", "init+status"),
     )
     with make_bridge(chosen) as bridge:
         exchange = bridge._drivers._coupling.exchange
-        assert (exchange._settings.silence_limit, exchange._settings.handshake) == (3.0, "init+status")
+        assert (exchange._settings.silence_timeout, exchange._settings.handshake) == (3.0, "init+status")
         assert [str(one) for one in exchange.acceptor._allowed] == ["10.0.0.0/8", "10.9.0.1/32"]
-    for wrong in (["--silence-limit", "0"], ["--silence-limit", "nan"], ["--allow", "nowhere"]):
-        with pytest.raises(ValueError, match=r"silence_limit|nowhere"):
+    for wrong in (["--silence-timeout", "0"], ["--silence-timeout", "nan"], ["--allow", "nowhere"]):
+        with pytest.raises(ValueError, match=r"silence_timeout|nowhere"):
             make_bridge(options("--group", "a", *wrong))
 
 

@@ -452,7 +452,7 @@ def test_c08_clients_find_a_restarted_hub_within_one_backoff_period(
     kind = AggregatedSocketHub if way == "aggregated" else SocketHub
     hub = kind(**place)
     cleanup.callback(hub.stop)
-    where = {"unix": place["unixsocket"]} if "unixsocket" in place else {"address": hub.address}
+    where = {"unixsocket": place["unixsocket"]} if "unixsocket" in place else {"address": hub.address}
     models = [Noted() for _ in range(3)]
     if way == "aggregated":
         bridge = Bridge("node", hub.address)
@@ -494,7 +494,7 @@ def test_c08_drivers_find_a_restarted_bridge_at_the_path_the_killed_one_left(
             return bridge
 
         first = start()
-        drivers = [Driver(model, unix=str(path)) for model in models]
+        drivers = [Driver(model, unixsocket=str(path)) for model in models]
         running = [background(driver.run) for driver in drivers]
         inits = {one: {"dt_au": 1.0, "aggregate_group": "node"} for one in range(3)}
         play(hub, (1, 2, 3), inits)

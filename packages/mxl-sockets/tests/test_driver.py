@@ -45,7 +45,7 @@ class Hub:
         if kind == "unix":
             self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.listener.bind(path)
-            self.where = {"unix": path}
+            self.where = {"unixsocket": path}
         else:
             self.listener = socket.socket()
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -216,7 +216,7 @@ def test_waits_for_a_hub_that_does_not_exist_yet(start):
 def test_waits_for_a_unix_path_that_does_not_exist_yet_or_is_stale(start, tmp_path):
     path = str(tmp_path / "hub")
     Hub("unix", path).close()  # leaves the path behind
-    running = start(unix=path)
+    running = start(unixsocket=path)
     time.sleep(0.1)
     assert running.thread.is_alive()
     Path(path).unlink()
@@ -532,7 +532,7 @@ def test_nothing_is_allocated_for_what_a_hub_only_announces(hub, start, announce
     """The longest INIT, the largest number of atoms: memory grows by what has come."""
     tracemalloc.start()
     try:
-        running = start(ForceField(lambda *_: ()), message_timeout=0.2, reconnect=False, **hub.where)
+        running = start(ForceField(lambda *_: ()), frame_timeout=0.2, reconnect=False, **hub.where)
         hub.accept().sendall(announced)
         assert running.end().reason is End.LOST
         peak = tracemalloc.get_traced_memory()[1]
@@ -541,13 +541,13 @@ def test_nothing_is_allocated_for_what_a_hub_only_announces(hub, start, announce
     assert peak < 1 << 20
 
 
-def test_an_idle_timeout_ends_a_silent_conversation(hub, start):
-    running = start(idle_timeout=0.1, **hub.where)
+def test_a_silence_timeout_ends_a_silent_conversation(hub, start):
+    running = start(silence_timeout=0.1, **hub.where)
     hub.accept().sendall(INIT)
     assert running.end().reason is End.IDLE
 
 
-def test_without_an_idle_timeout_silence_is_no_end(hub, start, monkeypatch):
+def test_without_a_silence_timeout_silence_is_no_end(hub, start, monkeypatch):
     """A solver may think for days: many looks at the clock later the driver still answers."""
     monkeypatch.setattr(_conversation, "TICK_S", 0.01)
     start(**hub.where)
@@ -568,8 +568,8 @@ def test_a_stop_between_connecting_and_reading_is_seen():
             ipi.Decoder(),
             DriverProtocol(TwoLevelSystem()),
             is_stopped=lambda: True,
-            idle_timeout=None,
-            message_timeout=1.0,
+            silence_timeout=None,
+            frame_timeout=1.0,
         )
         assert conversation.run() is End.STOPPED
         assert conversation.messages == 0
@@ -595,8 +595,8 @@ def test_the_numbers_of_a_request_are_read_in_few_calls_however_many_pieces_they
             ipi.Decoder(),
             DriverProtocol(as_model(lambda field: field)),
             is_stopped=lambda: False,
-            idle_timeout=None,
-            message_timeout=LIMIT_S,
+            silence_timeout=None,
+            frame_timeout=LIMIT_S,
         )
         thread = threading.Thread(target=conversation.run)
         thread.start()
@@ -616,9 +616,9 @@ def test_the_numbers_of_a_request_are_read_in_few_calls_however_many_pieces_they
         assert reads[1:3] == [148, 24]
 
 
-def test_a_trickle_of_bytes_does_not_outwit_the_idle_timeout(hub, start):
+def test_a_trickle_of_bytes_does_not_outwit_the_silence_timeout(hub, start):
     """Only whole messages count."""
-    running = start(idle_timeout=0.15, **hub.where)
+    running = start(silence_timeout=0.15, **hub.where)
     sock = hub.accept()
     with contextlib.suppress(OSError):
         for byte in ipi.encode_init(0, b" " * 10_000):
@@ -630,16 +630,16 @@ def test_a_trickle_of_bytes_does_not_outwit_the_idle_timeout(hub, start):
 
 
 def test_a_message_that_does_not_end_costs_the_connection(hub, start, caplog):
-    """Half a header, then nothing: lost after message_timeout, then connected anew."""
-    running = start(message_timeout=0.1, **hub.where)
+    """Half a header, then nothing: lost after frame_timeout, then connected anew."""
+    running = start(frame_timeout=0.1, **hub.where)
     hub.accept().sendall(STATUS + STATUS[:5])
     hub.accept().sendall(EXIT)
     assert running.end() == DriverSummary(End.EXIT, 0, 2, None)
     assert "not complete after 0.1 s" in caplog.text
 
 
-def test_a_hub_that_reads_nothing_is_lost_after_the_message_timeout(hub, start, caplog):
-    running = start(lambda field: (field, bytes(1 << 22)), message_timeout=0.2, reconnect=False, **hub.where)
+def test_a_hub_that_reads_nothing_is_lost_after_the_frame_timeout(hub, start, caplog):
+    running = start(lambda field: (field, bytes(1 << 22)), frame_timeout=0.2, reconnect=False, **hub.where)
     sock = hub.accept()
     sock.sendall(INIT + ipi.encode_request((0, 0, 1)) * 4)
     assert running.end().reason is End.LOST

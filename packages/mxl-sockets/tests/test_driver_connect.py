@@ -66,11 +66,11 @@ def test_what_is_no_tcp_address_is_refused(address):
 
 
 def test_unix_sockets_are_paths_or_names_behind_the_prefix():
-    assert parse_target(unix="/run/hub") == UnixTarget("/run/hub")
-    assert str(parse_target(unix="water")) == UNIX_PREFIX + "water"
+    assert parse_target(unixsocket="/run/hub") == UnixTarget("/run/hub")
+    assert str(parse_target(unixsocket="water")) == UNIX_PREFIX + "water"
     for name in ("", "a\0b", "x" * 108):
         with pytest.raises(ValueError, match="UNIX socket"):
-            parse_target(unix=name)
+            parse_target(unixsocket=name)
 
 
 def test_two_places_at_once_are_refused():

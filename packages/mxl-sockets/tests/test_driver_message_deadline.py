@@ -31,7 +31,7 @@ def test_a_message_that_trickles_costs_the_connection_in_its_own_time(caplog):
     """Bytes that go on coming do not move the deadline; at their pace the message would last for minutes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(LIMIT_S)
-        driver = Driver(lambda field: field, address=listener.getsockname(), message_timeout=MESSAGE_S)
+        driver = Driver(lambda field: field, address=listener.getsockname(), frame_timeout=MESSAGE_S)
         thread = threading.Thread(target=driver.run)
         thread.start()
         try:

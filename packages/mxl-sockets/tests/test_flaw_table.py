@@ -139,8 +139,8 @@ def test_04_a_connection_that_never_speaks_does_not_keep_a_molecule(
 
 
 def test_04_a_bound_driver_that_stays_silent_is_evicted(make_hub, scripted, background):
-    """A stranger that became a molecule is dropped after `silence_limit`; the waiting driver takes over."""
-    hub = make_hub(silence_limit=0.1)
+    """A stranger that became a molecule is dropped after `silence_timeout`; the waiting driver takes over."""
+    hub = make_hub(silence_timeout=0.1)
     stranger = scripted(hub)
     assert hub.wait_until_bound({0: {}})
     real = scripted(hub)

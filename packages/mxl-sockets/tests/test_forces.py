@@ -524,8 +524,8 @@ def test_another_threads_step_takes_the_time_but_not_the_deadline(bound, backgro
 
 
 def test_a_silent_program_is_dropped_after_the_limit(make_hub, background, scripted):
-    """As in a step: `silence_limit` lets a waiting one take over."""
-    hub = make_hub(silence_limit=0.05)
+    """As in a step: `silence_timeout` lets a waiting one take over."""
+    hub = make_hub(silence_timeout=0.05)
     silent = scripted(hub)
     assert hub.wait_until_bound({0: {}})
     silent.read_init()

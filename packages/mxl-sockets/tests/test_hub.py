@@ -845,7 +845,7 @@ def test_an_array_step_on_a_stopped_hub_says_so(bound):
 
 def test_an_answer_that_waited_unread_is_not_silence(bound):
     """A solver that looks late finds the answer, and does not evict who gave it."""
-    hub, (driver,) = bound(silence_limit=0.05)
+    hub, (driver,) = bound(silence_timeout=0.05)
     assert hub.step_barrier({0: FIELD}, timeout=0) == {}
     driver.read_request()
     driver.reply((1.0, 0.0, 0.0))
@@ -856,7 +856,7 @@ def test_an_answer_that_waited_unread_is_not_silence(bound):
 
 def test_a_trickle_of_bytes_is_not_an_answer(bound, background):
     """One byte every few milliseconds does not put off the limit, nor the others' work."""
-    hub, (trickling, busy) = bound(2, silence_limit=0.15)
+    hub, (trickling, busy) = bound(2, silence_timeout=0.15)
     step = background(hub.step_barrier, {0: FIELD, 1: FIELD})
     busy.read_request()
     busy.reply((1.0, 0.0, 0.0))
@@ -945,8 +945,8 @@ def test_every_combination_of_deaths_gives_the_undisturbed_trajectory(make_hub, 
         {"handshake": "hello"},
         {"handshake_timeout": 0},
         {"handshake_timeout": math.nan},
-        {"silence_limit": -1.0},
-        {"silence_limit": math.nan},
+        {"silence_timeout": -1.0},
+        {"silence_timeout": math.nan},
         {"max_extra": -1},
         {"max_waiting": 0},
         {"timeout": math.nan},
@@ -1125,7 +1125,11 @@ def test_status_tells_who_is_where(make_hub, scripted):
     assert (status.bound, status.missing, status.waiting) == ({0: name[first]}, [5], [name[second]])
     assert (status.late, status.paused, status.steps, status.dropped) == ({}, False, 0, 0)
     assert status.last_error is None
-    assert (status.reply_times.count, status.reply_times.mean, status.reply_times.maximum) == (0, 0.0, 0.0)
+    assert (status.reply_times.count, status.reply_times.mean_s, status.reply_times.maximum_s) == (
+        0,
+        0.0,
+        0.0,
+    )
     hub.step_barrier({0: FIELD}, timeout=0.05)
     assert hub.status().late[0] >= 0.05
     first.read_init()
@@ -1135,7 +1139,7 @@ def test_status_tells_who_is_where(make_hub, scripted):
     status = hub.status()
     assert (status.steps, status.late) == (1, {})
     assert status.reply_times.count == sum(status.reply_times.histogram.values()) == 1
-    assert 0.05 <= status.reply_times.mean <= status.reply_times.maximum < 10
+    assert 0.05 <= status.reply_times.mean_s <= status.reply_times.maximum_s < 10
     assert min(status.reply_times.histogram) >= 0.05
     first.close()
     status = hub.status()

@@ -82,7 +82,7 @@ def drive(listener, *arguments, say=EXIT, hear=0):
 
     thread = threading.Thread(target=serve)
     thread.start()
-    code = main(["drive", *arguments, "--address", f"127.0.0.1:{listener.getsockname()[1]}"])
+    code = main(["drive", *arguments, "--hub", f"127.0.0.1:{listener.getsockname()[1]}"])
     thread.join(LIMIT_S)
     return code, heard[0]
 
@@ -125,7 +125,7 @@ def test_drives_a_function_with_parameters(listener):
 def test_a_failing_model_is_exit_code_1_and_named(listener, capsys):
     code, _ = drive(listener, "my_models:broken", say=INIT + ipi.encode_request((0, 0, 1)))
     assert code == 1
-    assert "mxl_sockets: broken failed in stage: ArithmeticError: diverged" in capsys.readouterr().err
+    assert "mxl-sockets: broken failed in stage: ArithmeticError: diverged" in capsys.readouterr().err
 
 
 def test_a_hub_that_breaks_the_protocol_is_exit_code_4(listener, capsys):
@@ -141,7 +141,7 @@ def test_a_lost_hub_is_exit_code_3(listener):
 def test_a_silent_hub_is_exit_code_3_when_asked(listener, capsys):
     """The listener has a backlog, so it connects although nobody accepts."""
     address = f"127.0.0.1:{listener.getsockname()[1]}"
-    assert main(["drive", TLS, "--address", address, "--idle-timeout", "0.05"]) == 3
+    assert main(["drive", TLS, "--hub", address, "--silence-timeout", "0.05"]) == 3
 
 
 @pytest.mark.parametrize("where", ["tcp", "unix"])
@@ -150,7 +150,7 @@ def test_no_hub_is_exit_code_3_and_says_where_and_for_how_long(where, capsys, tm
         reserved.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{reserved.getsockname()[1]}"
         path = str(tmp_path / "nobody")
-        place = ["--address", address] if where == "tcp" else ["--unix", path]
+        place = ["--hub", address] if where == "tcp" else ["--unix", path]
         assert main(["drive", TLS, *place, "--connect-timeout", "0.05", "--quiet"]) == 3
     message = capsys.readouterr().err
     assert f"cannot connect to hub {address if where == 'tcp' else path}: gave up after 0." in message
@@ -169,7 +169,7 @@ def test_no_hub_is_exit_code_3_and_says_where_and_for_how_long(where, capsys, tm
         (["my_models:molecule", "--param", "omega=1"], "takes no --param"),
         ([TLS, "--param", "omgea=1"], "cannot make a TwoLevelSystem"),
         ([TLS, "--param", "omega=-1"], "omega is -1, want > 0"),
-        ([TLS, "--address", "nowhere"], "'nowhere' is not HOST:PORT"),
+        ([TLS, "--hub", "nowhere"], "'nowhere' is not HOST:PORT"),
         (["my_models:number", "--param", "a=1"], "cannot be called"),
         ([TLS, "--unix", "x" * 200], "longer than"),
     ],
@@ -179,7 +179,7 @@ def test_wrong_arguments_are_exit_code_2_and_explained(arguments, message, capsy
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["drive"], ["drive", TLS, "--address", "a:1", "--unix", "b"]])
+@pytest.mark.parametrize("arguments", [[], ["drive"], ["drive", TLS, "--hub", "a:1", "--unix", "b"]])
 def test_what_argparse_refuses_is_exit_code_2_too(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -249,7 +249,7 @@ def test_a_signal_closes_the_connection_and_ends_the_process_in_time(number, mom
         "mxl_sockets",
         "drive",
         "my_models:double",
-        "--address",
+        "--hub",
         f"127.0.0.1:{port}",
     ]
     with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sys
@@ -12,7 +13,16 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from mxl_sockets import End, FrozenStepError, HubStopped, ModelError
+from mxl_sockets import (
+    AggregatedSocketHub,
+    Bridge,
+    Driver,
+    End,
+    FrozenStepError,
+    HubStopped,
+    ModelError,
+    SocketHub,
+)
 from mxl_sockets.mpi import CommunicatorBroken, MPIDriver, MPIHub, RanksLate
 
 from .simulated_mpi import FAILED, OTHER, Job, MPIError
@@ -154,6 +164,33 @@ def test_two_deaths_in_the_same_step_are_survived(job, first, second):
     )
     assert set(results[0]) <= {first, second}
     assert len(results[0]) >= 1
+
+
+def test_close_is_another_name_of_stop_for_every_kind_of_hub(job, background):
+    """The other ends are told to stop, no step can be made, and a second call does nothing."""
+    world = job(2)
+
+    def program():
+        with contextlib.closing(MPIHub(timeout=PATIENCE_S)) as hub:
+            assert hub.wait_until_bound({one: {} for one in IDS})
+        with pytest.raises(HubStopped):
+            hub.step(fields_of_step(0))
+        hub.close()
+
+    assert world.run(program, drive())[1].reason is End.STOP
+    inits = {0: {"aggregate_group": "node-0"}}
+    for kind, make in (
+        (SocketHub, lambda where: Driver(lambda field: field, where)),
+        (AggregatedSocketHub, lambda where: Bridge("node-0", where)),
+    ):
+        with contextlib.closing(kind(port=0, timeout=PATIENCE_S)) as hub:
+            running = background(make(hub.address).run)
+            assert hub.wait_until_bound(inits, require_init=False)
+        assert running.result(PATIENCE_S).reason is End.STOP
+        assert hub.address is None
+        with pytest.raises(HubStopped):
+            hub.step([[0.0, 0.0, 0.0]])
+        hub.close()
 
 
 def test_when_no_driver_is_left_every_call_says_so(job):

@@ -172,7 +172,7 @@ def random_setup(seed):
         reset=dice.random() < 0.3,
         pieces=dice.random() < 0.6,
         chatter=dice.choice((0, 0, 1, 2)),
-        silence_limit=dice.choice((None, None, 2.5)),
+        silence_timeout=dice.choice((None, None, 2.5)),
         ordered=dice.random() < 0.5,
     )
 

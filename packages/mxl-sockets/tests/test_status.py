@@ -18,7 +18,7 @@ from mxl_sockets.status import ReplyTimer, StepRate
 
 
 def test_no_replies_have_no_times():
-    assert ReplyTimer().figures() == ReplyTimes(count=0, mean=0.0, maximum=0.0, histogram={})
+    assert ReplyTimer().figures() == ReplyTimes(count=0, mean_s=0.0, maximum_s=0.0, histogram={})
 
 
 def test_replies_that_are_read_together_count_each():
@@ -27,8 +27,8 @@ def test_replies_that_are_read_together_count_each():
     timer.add(0.1, 1)
     figures = timer.figures()
     assert figures.count == 4
-    assert figures.mean == pytest.approx(0.4)
-    assert figures.maximum == 0.5
+    assert figures.mean_s == pytest.approx(0.4)
+    assert figures.maximum_s == 0.5
     assert sum(figures.histogram.values()) == 4
 
 
@@ -48,7 +48,7 @@ def test_what_took_half_an_hour_and_more_stands_in_the_last_bin():
         timer.add(seconds, 1)
     figures = timer.figures()
     assert figures.histogram == {2**31 * 1e-6: 3}
-    assert figures.maximum == 1e9
+    assert figures.maximum_s == 1e9
 
 
 def test_figures_do_not_change_afterwards():
@@ -56,7 +56,7 @@ def test_figures_do_not_change_afterwards():
     timer.add(1e-3, 1)
     before = timer.figures()
     timer.add(5.0, 1)
-    assert (before.count, before.maximum, len(before.histogram)) == (1, 1e-3, 1)
+    assert (before.count, before.maximum_s, len(before.histogram)) == (1, 1e-3, 1)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.integers(1, 5)), min_size=1, max_size=20))
@@ -68,8 +68,8 @@ def test_figures_are_those_of_all_replies(added):
     every = [seconds for seconds, count in added for _ in range(count)]
     figures = timer.figures()
     assert figures.count == len(every)
-    assert figures.maximum == max(every)
-    assert figures.mean == pytest.approx(sum(every) / len(every))
+    assert figures.maximum_s == max(every)
+    assert figures.mean_s == pytest.approx(sum(every) / len(every))
     bounds = sorted(figures.histogram)
     assert bounds == list(figures.histogram)
     for bound in bounds:
@@ -127,7 +127,7 @@ def test_the_latest_losses_are_remembered_and_no_more():
     assert f"(molecule {MOST + 4})" in recent[-1].text
     assert f"(molecule {5})" in recent[0].text
     assert all(len(loss.text) == LONGEST for loss in recent)
-    assert 0 <= recent[-1].seconds <= recent[0].seconds < 60
+    assert 0 <= recent[-1].age_s <= recent[0].age_s < 60
 
 
 # -- errors ------------------------------------------------------------------

@@ -137,8 +137,8 @@ def test_a_hub_is_found_by_any_address_that_reaches_it(runtime, bound_to):
 
 def test_a_hub_is_found_by_its_unix_socket(runtime):
     path = made(unix_path("lab"))
-    assert find(parse_target(unix="lab")) == path
-    assert find(parse_target(unix=unix_path("lab"))) == path
+    assert find(parse_target(unixsocket="lab")) == path
+    assert find(parse_target(unixsocket=unix_path("lab"))) == path
 
 
 def test_a_hub_is_found_by_what_it_was_told(runtime):

@@ -46,7 +46,7 @@ def test_a_record_names_who_answered_last(bound, background, eventually, records
         record = records[-1]
         assert (record.step, record.slowest) == (number, last)
         assert record.peer == hub.status().bound[last]
-        assert 0 < record.seconds < LIMIT_S
+        assert 0 < record.duration_s < LIMIT_S
 
 
 def test_of_two_phases_the_longer_one_tells_who_is_slow(bound, background, eventually, records):
@@ -68,7 +68,7 @@ def test_of_two_phases_the_longer_one_tells_who_is_slow(bound, background, event
     step.result(LIMIT_S)
     (record,) = records
     assert record.slowest == 0
-    assert record.seconds > 1.0
+    assert record.duration_s > 1.0
 
 
 def test_a_step_is_told_once_when_it_is_complete_with_all_its_time(bound, background, records):
@@ -83,7 +83,7 @@ def test_a_step_is_told_once_when_it_is_complete_with_all_its_time(bound, backgr
     hub.step(FIELDS[:1])
     (record,) = records
     assert (record.step, record.slowest) == (1, 0)
-    assert record.seconds >= 0.1
+    assert record.duration_s >= 0.1
 
 
 def test_what_the_callback_raises_is_logged_and_breaks_no_step(bound, background, caplog):
@@ -157,7 +157,7 @@ def test_an_unwatched_hub_has_nothing_of_this_on_its_way(make_hub):
 
 def test_a_record_is_data():
     record = StepRecord(3, 0.5, None, None)
-    assert record == StepRecord(step=3, seconds=0.5, slowest=None, peer=None)
+    assert record == StepRecord(step=3, duration_s=0.5, slowest=None, peer=None)
     with pytest.raises(AttributeError):
         record.step = 4
 

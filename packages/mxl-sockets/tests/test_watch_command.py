@@ -242,7 +242,7 @@ def test_ctrl_c_ends_a_look_that_is_not_answered(runtime, cleanup):
     with subprocess.Popen([*COMMAND, "--status", str(path)], stderr=subprocess.PIPE, text=True) as watch:
         cleanup.callback(listener.accept()[0].close)
         watch.send_signal(signal.SIGINT)
-        assert watch.wait(LIMIT_S) == 128 + signal.SIGINT
+        assert watch.wait(LIMIT_S) == 0
         assert watch.stderr.read() == ""
 
 
@@ -288,7 +288,7 @@ def test_it_can_be_stopped_while_it_waits(hub, background):
 
 
 def test_into_a_pipe_it_writes_a_line_for_each_look(hub):
-    """Ended by SIGINT, with the code that says so and nothing on standard error."""
+    """SIGINT is how it ends: with 0, and nothing on standard error."""
     with subprocess.Popen(
         [*COMMAND, words(hub), "--interval", "0.1"],
         stdout=subprocess.PIPE,
@@ -297,7 +297,7 @@ def test_into_a_pipe_it_writes_a_line_for_each_look(hub):
     ) as watch:
         lines = [watch.stdout.readline() for _ in range(3)]
         watch.send_signal(signal.SIGINT)
-        assert watch.wait(LIMIT_S) == 128 + signal.SIGINT
+        assert watch.wait(LIMIT_S) == 0
         assert watch.stderr.read() == ""
     for line in lines:
         assert line.startswith("step 0; 0 steps/s; 1 served, 1 awaited; held by molecule 0 for ")
@@ -315,7 +315,7 @@ def test_who_has_read_enough_may_close_the_pipe(hub):
 
 
 def test_on_a_terminal_it_shows_in_place(hub):
-    """Lines are written over, and the cursor comes back at the end."""
+    """Lines are written over, and the cursor comes back at the end, which SIGTERM may be: 0."""
     pty = pytest.importorskip("pty", reason="no terminals here")
     leader, follower = pty.openpty()
     shown = b""
@@ -331,7 +331,7 @@ def test_on_a_terminal_it_shows_in_place(hub):
                 assert time.monotonic() < deadline
                 shown += os.read(leader, 4096)
             watch.send_signal(signal.SIGTERM)
-            assert watch.wait(LIMIT_S) == 128 + signal.SIGTERM
+            assert watch.wait(LIMIT_S) == 0
             while not shown.endswith(b"\x1b[?25h"):
                 shown += os.read(leader, 4096)
     finally:

@@ -53,7 +53,7 @@ class Drivers(_Coupling):
         super().__init__(folder)
         path = str(folder / "hub")
         self.hub = self.enter_context(SocketHub(unixsocket=path, timeout=LIMIT_S))
-        self._driver = Driver(self._answer, unix=path)
+        self._driver = Driver(self._answer, unixsocket=path)
         thread = threading.Thread(target=self._driver.run)
         thread.start()
         self.callback(thread.join, LIMIT_S)

@@ -50,7 +50,7 @@ def drive_command(
         How long a driver that lost its hub looks for it. With 0 it ends, so
         that even a demo that is killed leaves none.
     """
-    place = ["--unix", address] if isinstance(address, str) else ["--address", f"{address[0]}:{address[1]}"]
+    place = ["--unix", address] if isinstance(address, str) else ["--hub", f"{address[0]}:{address[1]}"]
     given = [part for name, value in parameters.items() for part in ("--param", f"{name}={value!r}")]
     patience = ["--connect-timeout", str(CONNECT_TIMEOUT_S), "--reconnect-timeout", str(reconnect_timeout_s)]
     return [sys.executable, "-m", "mxl_sockets", "drive", model, *place, *patience, *given]

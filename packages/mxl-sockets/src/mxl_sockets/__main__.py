@@ -1,10 +1,11 @@
-"""Command line: ``python -m mxl_sockets drive package.module:Model --address HOST:PORT``.
+"""Command line: ``mxl-sockets drive package.module:Model --hub HOST:PORT``.
 
-``python -m mxl_sockets bridge --hub HOST:PORT --group NAME`` serves a node of an aggregated hub.
-``python -m mxl_sockets watch HOST:PORT`` shows what a hub on this machine is doing.
+``mxl-sockets bridge --hub HOST:PORT --group NAME`` serves a node of an aggregated hub.
+``mxl-sockets watch HOST:PORT`` shows what a hub on this machine is doing.
 
 Exit codes: 0 the hub said stop; 1 the model failed; 2 wrong arguments; 3 no
-hub, or it went away; 4 the hub broke the protocol; 128 + n ended by signal n.
+hub, or it went away; 4 the hub broke the protocol; 128 + n ended by signal n,
+which for ``watch`` is no failure: 0.
 """
 
 from __future__ import annotations
@@ -100,10 +101,10 @@ def parse_parameter(text: str) -> tuple[str, Any]:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m mxl_sockets",
+        prog="mxl-sockets",
         description="Couple molecules to a field solver.",
         epilog="exit codes: 0 done; 1 the model failed; 2 wrong arguments; 3 no hub, hub lost, or out of "
-        "time; 4 the hub broke the protocol; 128+n ended by signal n",
+        "time; 4 the hub broke the protocol; 128+n ended by signal n (watch: 0)",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -121,9 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="model class, object or function, or a ForceField for the servers of i-PI and ASE",
     )
     where = drive.add_mutually_exclusive_group()
-    where.add_argument(
-        "--address", metavar="HOST:PORT", help="TCP address of the hub (default 127.0.0.1:31415)"
-    )
+    where.add_argument("--hub", metavar="HOST:PORT", help="TCP address of the hub (default 127.0.0.1:31415)")
     where.add_argument("--unix", metavar="NAME", help="path of the hub's UNIX socket, or its name")
     drive.add_argument(
         "--param",
@@ -148,7 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="seconds to look for a hub that vanished (default 60, 0 for never)",
     )
     drive.add_argument(
-        "--idle-timeout",
+        "--silence-timeout",
         metavar="S",
         type=float,
         help="seconds of silence after which to give up (default never)",
@@ -165,12 +164,12 @@ def run_drive(options: argparse.Namespace) -> int:
         model = load_model(options.model, dict(options.param))
         driver = Driver(
             model,
-            options.address,
-            unix=options.unix,
+            options.hub,
+            unixsocket=options.unix,
             connect_timeout=options.connect_timeout,
             reconnect=options.reconnect_timeout > 0,
             reconnect_timeout=options.reconnect_timeout,
-            idle_timeout=options.idle_timeout,
+            silence_timeout=options.silence_timeout,
         )
     except (UsageError, ValueError) as error:
         return fail(EXIT_USAGE, error)

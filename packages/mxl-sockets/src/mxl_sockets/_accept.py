@@ -66,8 +66,6 @@ class Acceptor:
         self.listeners: dict[int, Listener] = {}
         #: When to listen again, None while listening.
         self.paused_until: float | None = None
-        #: Newcomers that were refused.
-        self.refused = 0
         self._poller = poller
         self._allowed = allowed
         self._quiet = quiet
@@ -128,8 +126,7 @@ class Acceptor:
         return peer
 
     def refuse(self, peer: str, cause: str, reason: str) -> None:
-        """Count and log a refusal; the caller closes the socket."""
-        self.refused += 1
+        """Log a refusal; the caller closes the socket."""
         self._quiet.warn(peer.rpartition(":")[0], cause, "refused %s: %s", peer, reason)
 
     def _pause(self, error: OSError, now: float) -> None:

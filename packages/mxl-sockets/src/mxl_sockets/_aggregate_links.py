@@ -237,13 +237,13 @@ class BridgeLinks(Lines[BridgeConnection]):
 
     @property
     def has_timers(self) -> bool:
-        limited = self._settings.silence_limit is not None
+        limited = self._settings.silence_timeout is not None
         return bool(self._hellos) or limited or self.acceptor.paused_until is not None
 
     def next_due(self, now: float) -> float:
         wait = next(iter(self._hellos.values()), now + LONG) - now
-        if self._settings.silence_limit is not None and self.barrier.frozen:
-            wait = min(wait, self._settings.silence_limit / LOOKS)
+        if self._settings.silence_timeout is not None and self.barrier.frozen:
+            wait = min(wait, self._settings.silence_timeout / LOOKS)
         if self.acceptor.paused_until is not None:
             wait = min(wait, self.acceptor.paused_until - now)
         return max(0.0, wait)
@@ -253,7 +253,7 @@ class BridgeLinks(Lines[BridgeConnection]):
         while self._hellos and next(iter(self._hellos.values())) <= now:
             limit = self._settings.handshake_timeout
             self.drop(next(iter(self._hellos)), f"did not say its group within {limit:g} s")
-        limit_s = self._settings.silence_limit
+        limit_s = self._settings.silence_timeout
         if limit_s is None:
             return
         for group_id, age in self.barrier.waited_for(now).items():

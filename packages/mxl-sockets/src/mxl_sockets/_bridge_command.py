@@ -37,10 +37,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--allow",
         metavar="NETWORK",
         action="append",
-        help="network drivers may come from; may be given more than once",
+        help="network drivers may come from; may be repeated",
     )
     bridge.add_argument(
-        "--silence-limit", metavar="S", type=float, help="seconds after which a silent driver is replaced"
+        "--silence-timeout", metavar="S", type=float, help="seconds after which a silent driver is replaced"
     )
     bridge.add_argument(
         "--handshake",
@@ -85,10 +85,10 @@ def make_bridge(options: argparse.Namespace) -> Bridge:
     settings: dict[str, Any] = {
         "host": options.host,
         "allow": options.allow,
-        "silence_limit": options.silence_limit,
+        "silence_timeout": options.silence_timeout,
         "handshake": options.handshake,
         "port": options.port or 0,
-        "unix": options.unix,
+        "unixsocket": options.unix,
         "resume": options.resume,
         "restart": options.restart,
         "connect_timeout": options.connect_timeout,
@@ -102,7 +102,7 @@ def make_bridge(options: argparse.Namespace) -> Bridge:
     manifest = read_manifest(options.manifest)
     spec = manifest.bridge(options.index)
     if options.unix is None and options.port is None and options.host is None:
-        settings["unix"] = spec.unixsocket
+        settings["unixsocket"] = spec.unixsocket
     hub = options.hub or (manifest.hub_host, manifest.hub_port)
     return Bridge(options.group or spec.group_id, hub, **settings)
 

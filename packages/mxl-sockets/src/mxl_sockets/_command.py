@@ -29,7 +29,7 @@ class Stoppable(Protocol):
 def fail(code: int, error: Exception) -> int:
     """Say why on standard error; return the code."""
     if sys.stderr is not None:  # closed by whoever started us
-        sys.stderr.write(f"mxl_sockets: {error}\n")
+        sys.stderr.write(f"mxl-sockets: {error}\n")
     return code
 
 

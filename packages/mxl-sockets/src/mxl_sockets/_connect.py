@@ -57,14 +57,14 @@ class UnixTarget:
 Target: TypeAlias = TcpTarget | UnixTarget
 
 
-def parse_target(address: str | tuple[str, int] | None = None, unix: str | None = None) -> Target:
+def parse_target(address: str | tuple[str, int] | None = None, unixsocket: str | None = None) -> Target:
     """Read the two ways to name a hub.
 
     Parameters
     ----------
     address : str or (str, int), optional
         ``"HOST:PORT"``, ``"[::1]:PORT"`` or ``(host, port)``.
-    unix : str, optional
+    unixsocket : str, optional
         A path starting with ``/``, or a name that goes behind `mxl_sockets._listen.UNIX_PREFIX`.
 
     Returns
@@ -82,10 +82,12 @@ def parse_target(address: str | tuple[str, int] | None = None, unix: str | None 
     >>> print(parse_target("[::1]:31415"))
     [::1]:31415
     """
-    if unix is not None:
+    if unixsocket is not None:
         if address is not None:
-            raise ValueError(f"both a TCP address {address!r} and a UNIX socket {unix!r} are given, want one")
-        return UnixTarget(unix_path(unix))
+            raise ValueError(
+                f"both a TCP address {address!r} and a UNIX socket {unixsocket!r} are given, want one"
+            )
+        return UnixTarget(unix_path(unixsocket))
     if address is None:
         return TcpTarget(DEFAULT_HOST, DEFAULT_PORT)
     if isinstance(address, str):

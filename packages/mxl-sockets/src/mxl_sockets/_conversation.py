@@ -52,9 +52,9 @@ class Conversation:
     is_stopped : callable
         Whether to end after the message at hand; looked at after each, and
         when reading ends.
-    idle_timeout : float or None
+    silence_timeout : float or None
         Seconds without a message after which to give up.
-    message_timeout : float
+    frame_timeout : float
         Seconds for the rest of a message, and for the hub to take an answer.
 
     Attributes
@@ -70,8 +70,8 @@ class Conversation:
         protocol: DriverProtocol,
         *,
         is_stopped: Callable[[], bool],
-        idle_timeout: float | None,
-        message_timeout: float,
+        silence_timeout: float | None,
+        frame_timeout: float,
     ) -> None:
         self.messages = 0
         self._sock = sock
@@ -79,11 +79,11 @@ class Conversation:
         self._decoder = decoder
         self._protocol = protocol
         self._is_stopped = is_stopped
-        self._idle_timeout = idle_timeout
-        self._message_timeout = message_timeout
+        self._silence_timeout = silence_timeout
+        self._frame_timeout = frame_timeout
         self._last_message = time.monotonic()
         self._begun: float | None = None
-        limits = (TICK_S, message_timeout, TICK_S if idle_timeout is None else idle_timeout)
+        limits = (TICK_S, frame_timeout, TICK_S if silence_timeout is None else silence_timeout)
         # Zero would mean no wait at all, or one without end, which is something else.
         _bound_waits(sock, max(min(limits), 0.001))
 
@@ -154,14 +154,14 @@ class Conversation:
     def _is_idle(self) -> bool:
         """Whether the hub was silent for too long; raises if it was so inside a message."""
         now = time.monotonic()
-        if self._begun is not None and now - self._begun >= self._message_timeout:
-            raise TimeoutError(f"a message was not complete after {self._message_timeout} s")
-        return self._idle_timeout is not None and now - self._last_message >= self._idle_timeout
+        if self._begun is not None and now - self._begun >= self._frame_timeout:
+            raise TimeoutError(f"a message was not complete after {self._frame_timeout} s")
+        return self._silence_timeout is not None and now - self._last_message >= self._silence_timeout
 
     def _send(self, message: bytes) -> None:
         """Send in one piece if the hub takes it so; give up after a while if it takes nothing."""
         rest: bytes | memoryview = message
-        deadline = time.monotonic() + self._message_timeout
+        deadline = time.monotonic() + self._frame_timeout
         while True:
             try:
                 sent = self._sock.send(rest)
@@ -173,7 +173,7 @@ class Conversation:
             if self._is_stopped():
                 raise ConnectionAbortedError("stopped while the hub was not reading")
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"the hub did not take an answer within {self._message_timeout} s")
+                raise TimeoutError(f"the hub did not take an answer within {self._frame_timeout} s")
 
     def _say_goodbye(self, message: bytes) -> None:
         """Send the last message, if any, and give the hub a moment to read it."""

@@ -63,7 +63,7 @@ class End(enum.Enum):
     LOST
         The hub went away and did not come back in time.
     IDLE
-        The hub said nothing for the driver's ``idle_timeout``.
+        The hub said nothing for the driver's ``silence_timeout``.
     """
 
     STOP = "stop"

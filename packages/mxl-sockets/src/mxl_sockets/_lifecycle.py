@@ -45,7 +45,7 @@ class HubLifecycle(SteppingHub[Coupling]):
         two_phase: bool = False,
         handshake: Literal["init", "status", "init+status"] = "init",
         handshake_timeout: float = 10.0,
-        silence_limit: float | None = None,
+        silence_timeout: float | None = None,
         max_extra: int = 16 << 20,
         max_waiting: int = 16384,
         on_step: OnStep | None = None,
@@ -63,7 +63,7 @@ class HubLifecycle(SteppingHub[Coupling]):
             two_phase=two_phase,
             handshake=handshake,
             handshake_timeout=handshake_timeout,
-            silence_limit=silence_limit,
+            silence_timeout=silence_timeout,
             max_extra=max_extra,
             max_waiting=max_waiting,
         )

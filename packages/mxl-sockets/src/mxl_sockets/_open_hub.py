@@ -162,6 +162,10 @@ class OpenHub(Generic[CouplingT]):
         _hubs.discard(self)
         logger.info("stopped")
 
+    def close(self) -> None:
+        """Another name of `stop`, for `contextlib.closing` and its like."""
+        self.stop()
+
     def __enter__(self) -> Self:
         return self
 

@@ -2,7 +2,7 @@
 
 Two limits: the answer to a status question has to come within
 ``handshake_timeout``; a driver that was asked for its amplitude may be given a
-``silence_limit``. No clock in here: time comes in as ``now``.
+``silence_timeout``. No clock in here: time comes in as ``now``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Patience:
 
     def __init__(self, settings: HubSettings) -> None:
         self._handshake_timeout = settings.handshake_timeout
-        self._silence_limit = settings.silence_limit
+        self._silence_timeout = settings.silence_timeout
         #: Whether drivers that owe an answer are given up on.
-        self.limited = settings.silence_limit is not None
+        self.limited = settings.silence_timeout is not None
         #: In order of their deadlines: all have the same patience.
         self.handshakes: dict[Connection, float] = {}
 
@@ -51,8 +51,8 @@ class Patience:
     def next_due(self, barrier: Barrier, now: float) -> float:
         """Return seconds until `overdue` may name somebody."""
         wait = next(iter(self.handshakes.values()), now + LONG) - now
-        if self._silence_limit is not None and barrier.frozen:
-            wait = min(wait, self._silence_limit / LOOKS)
+        if self._silence_timeout is not None and barrier.frozen:
+            wait = min(wait, self._silence_timeout / LOOKS)
         return max(0.0, wait)
 
     def overdue(
@@ -65,7 +65,7 @@ class Patience:
                 break
             del self.handshakes[connection]
             yield connection, f"did not answer STATUS within {self._handshake_timeout:g} s"
-        if self._silence_limit is not None:
+        if self._silence_timeout is not None:
             for molecule_id, age in barrier.late(now).items():
-                if age >= self._silence_limit and molecule_id in roster.bound:
-                    yield roster.bound[molecule_id], f"did not answer within {self._silence_limit:g} s"
+                if age >= self._silence_timeout and molecule_id in roster.bound:
+                    yield roster.bound[molecule_id], f"did not answer within {self._silence_timeout:g} s"

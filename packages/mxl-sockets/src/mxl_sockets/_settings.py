@@ -22,7 +22,7 @@ class HubSettings:
     two_phase: bool
     handshake: Literal["init", "status", "init+status"]
     handshake_timeout: float
-    silence_limit: float | None
+    silence_timeout: float | None
     max_extra: int
     max_waiting: int
 
@@ -32,7 +32,9 @@ class HubSettings:
         # Written so that NaN fails too.
         if not (self.timeout >= 0 and 0 <= self.latency < math.inf):
             raise ValueError("timeout and latency are times in seconds; latency is finite")
-        if not self.handshake_timeout > 0 or (self.silence_limit is not None and not self.silence_limit > 0):
-            raise ValueError("handshake_timeout and silence_limit are positive times in seconds")
+        if not self.handshake_timeout > 0 or (
+            self.silence_timeout is not None and not self.silence_timeout > 0
+        ):
+            raise ValueError("handshake_timeout and silence_timeout are positive times in seconds")
         if self.max_extra < 0 or self.max_waiting < 1:
             raise ValueError("max_extra is at least 0 and max_waiting at least 1")

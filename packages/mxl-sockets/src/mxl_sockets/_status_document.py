@@ -91,10 +91,10 @@ def encode_document(status: HubStatus, age_s: float, process: int) -> bytes:
         "missing_ids": status.missing[:LISTED],
         "orphans": list(itertools.islice(_crowds(status, status.orphaned), LISTED)),
         "waiting_peers": status.waiting[:LISTED],
-        "losses": [(loss.seconds + age_s, loss.text[:LONGEST_TEXT]) for loss in status.losses[:LISTED]],
+        "losses": [(loss.age_s + age_s, loss.text[:LONGEST_TEXT]) for loss in status.losses[:LISTED]],
         "replies": times.count,
-        "mean_s": times.mean,
-        "maximum_s": times.maximum,
+        "mean_s": times.mean_s,
+        "maximum_s": times.maximum_s,
         "histogram": list(times.histogram.items()),
     }
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"

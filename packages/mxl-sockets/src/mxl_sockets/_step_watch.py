@@ -53,7 +53,7 @@ class StepRecord:
     ----------
     step : int
         Its number; the hub's first step is 1.
-    seconds : float
+    duration_s : float
         From the first attempt to the last answer, waits for replacements
         included, and pauses between calls that each gave up.
     slowest : int or None
@@ -64,7 +64,7 @@ class StepRecord:
     """
 
     step: int
-    seconds: float
+    duration_s: float
     slowest: int | None
     peer: str | None
 

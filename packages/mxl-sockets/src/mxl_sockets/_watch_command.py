@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, TextIO
 
-from mxl_sockets._command import EXIT_NO_HUB, EXIT_PROTOCOL, EXIT_SIGNAL, EXIT_USAGE, fail, stopped_by_signals
+from mxl_sockets._command import EXIT_NO_HUB, EXIT_PROTOCOL, EXIT_USAGE, fail, stopped_by_signals
 from mxl_sockets._connect import parse_target
 from mxl_sockets._status_document import LARGEST, StatusDocument, decode_document
 from mxl_sockets._status_folder import check_system, find
@@ -167,8 +167,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="show what a hub on this machine is doing",
         description="Show what a hub on this machine is doing, in place on a terminal, else line by line. "
         "The hub must have been made with status_socket=True; watching cannot change it.",
-        epilog="exit codes: 0 shown once; 2 wrong arguments; 3 no such hub, or it is gone; "
-        "4 what answers is not a hub's status; 128+n ended by signal n",
+        epilog="exit codes: 0 ended by SIGINT or SIGTERM, or shown once; 2 wrong arguments; "
+        "3 no such hub, or it is gone; 4 what answers is not a hub's status",
     )
     watch.set_defaults(command=run_watch)
     where = watch.add_mutually_exclusive_group()
@@ -201,7 +201,7 @@ def run_watch(options: argparse.Namespace) -> int:
         return fail(EXIT_NO_HUB, error)
     watch = Watch(path, options.interval)
     try:
-        with stopped_by_signals(watch) as signals:
+        with stopped_by_signals(watch):
             _show_all(watch, sys.stdout, once=options.once)
     except BrokenPipeError:
         # Whoever read our lines has had enough. What is still in the buffer must not fail at the end.
@@ -213,7 +213,7 @@ def run_watch(options: argparse.Namespace) -> int:
         return fail(EXIT_PROTOCOL, error)
     finally:
         watch.close()
-    return EXIT_SIGNAL + signals[0] if signals else 0
+    return 0
 
 
 def _show_all(watch: Watch, stream: TextIO, *, once: bool) -> None:

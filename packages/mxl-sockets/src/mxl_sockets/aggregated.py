@@ -59,7 +59,7 @@ class AggregatedSocketHub(RemoteBridges):
         A bound, listening TCP socket to adopt; the hub owns it afterwards.
     handshake_timeout : float
         Seconds in which a newcomer must say its group.
-    silence_limit : float or None
+    silence_timeout : float or None
         Seconds after which a bridge that owes an answer is dropped.
     max_extras : int
         Most bytes of all extras in one answer of a bridge.
@@ -106,7 +106,7 @@ class AggregatedSocketHub(RemoteBridges):
         allow: Iterable[str] | None = None,
         listener: socket.socket | None = None,
         handshake_timeout: float = 10.0,
-        silence_limit: float | None = None,
+        silence_timeout: float | None = None,
         max_extras: int = 256 << 20,
         max_waiting: int = 1024,
         on_step: OnStep | None = None,
@@ -120,7 +120,7 @@ class AggregatedSocketHub(RemoteBridges):
             timeout=timeout,
             latency=latency,
             handshake_timeout=handshake_timeout,
-            silence_limit=silence_limit,
+            silence_timeout=silence_timeout,
             max_extras=max_extras,
             max_waiting=max_waiting,
         )

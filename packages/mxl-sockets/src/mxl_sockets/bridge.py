@@ -74,7 +74,7 @@ class Bridge(HubClient):
         Where drivers connect: None is 127.0.0.1, ``""`` all IPv4 interfaces.
     port : int
         0 takes a free one (see `local_address`).
-    unix : str, optional
+    unixsocket : str, optional
         Path of a UNIX socket for the drivers, or a name behind the prefix
         ``/tmp/socketmxl_``, instead of `host` and `port`.
     allow : iterable of str, optional
@@ -95,9 +95,9 @@ class Bridge(HubClient):
         Seconds to look for it.
     max_extra : int
         Largest extra of a driver's reply, bytes.
-    handshake, handshake_timeout, silence_limit
+    handshake, handshake_timeout, silence_timeout
         For the drivers, as for `SocketHub`: who is silent loses its molecule to a waiting one.
-        Without a `silence_limit` a driver that hangs holds its whole group up, also in a step
+        Without a `silence_timeout` a driver that hangs holds its whole group up, also in a step
         whose hub was lost meanwhile.
 
     Raises
@@ -128,7 +128,7 @@ class Bridge(HubClient):
         *,
         host: str | None = None,
         port: int = 0,
-        unix: str | None = None,
+        unixsocket: str | None = None,
         allow: Iterable[str] | None = None,
         resume: bool = False,
         restart: Restart = "init",
@@ -138,7 +138,7 @@ class Bridge(HubClient):
         max_extra: int = 16 << 20,
         handshake: Literal["init", "status", "init+status"] = "init",
         handshake_timeout: float = 10.0,
-        silence_limit: float | None = None,
+        silence_timeout: float | None = None,
     ) -> None:
         if restart not in ("init", "reconnect"):
             raise ValueError(f"restart is 'init' or 'reconnect', not {restart!r}")
@@ -156,12 +156,12 @@ class Bridge(HubClient):
         self._drivers = NodeHub(
             host,
             port,
-            unix,
+            unixsocket,
             allow=allow,
             max_extra=max_extra,
             handshake=handshake,
             handshake_timeout=handshake_timeout,
-            silence_limit=silence_limit,
+            silence_timeout=silence_timeout,
         )
 
     @property

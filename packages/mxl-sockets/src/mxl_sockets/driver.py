@@ -58,8 +58,8 @@ class Driver(HubClient):
         on atoms a `ForceField`.
     address : str or (str, int), optional
         ``"HOST:PORT"``, ``"[::1]:PORT"`` or ``(host, port)``;
-        ``127.0.0.1:31415`` if neither this nor `unix` is given.
-    unix : str, optional
+        ``127.0.0.1:31415`` if neither this nor `unixsocket` is given.
+    unixsocket : str, optional
         Path of a UNIX socket, or a name behind the prefix ``/tmp/socketmxl_``.
     connect_timeout : float
         Seconds to wait for the hub to appear in the beginning.
@@ -71,11 +71,11 @@ class Driver(HubClient):
     reconnect_timeout : float
         Seconds to look for it, counted from the loss of a connection on which
         it had said something.
-    idle_timeout : float, optional
+    silence_timeout : float, optional
         Seconds without a message after which to give up. None, the default,
         waits for ever: a solver may think for days. Dead machines are found by
         TCP keepalive within about a minute all the same.
-    message_timeout : float
+    frame_timeout : float
         Seconds for the rest of a message that has begun, and for the hub to
         take an answer. After it the hub counts as vanished.
     max_init : int
@@ -109,19 +109,19 @@ class Driver(HubClient):
         model: Model | ModelFunction | ForceField,
         address: str | tuple[str, int] | None = None,
         *,
-        unix: str | None = None,
+        unixsocket: str | None = None,
         connect_timeout: float = 600.0,
         reconnect: bool = True,
         reconnect_timeout: float = 60.0,
-        idle_timeout: float | None = None,
-        message_timeout: float = 60.0,
+        silence_timeout: float | None = None,
+        frame_timeout: float = 60.0,
         max_init: int = 16 << 20,
     ) -> None:
         self._protocol = DriverProtocol(model if isinstance(model, ForceField) else as_model(model))
-        target = parse_target(address, unix)
+        target = parse_target(address, unixsocket)
         super().__init__(f"the driver of {target}", target, connect_timeout, reconnect, reconnect_timeout)
-        self._idle_timeout = idle_timeout
-        self._message_timeout = message_timeout
+        self._silence_timeout = silence_timeout
+        self._frame_timeout = frame_timeout
         self._max_init = max_init
 
     @property
@@ -174,8 +174,8 @@ class Driver(HubClient):
             decoder,
             protocol,
             is_stopped=self._is_stopped,
-            idle_timeout=self._idle_timeout,
-            message_timeout=self._message_timeout,
+            silence_timeout=self._silence_timeout,
+            frame_timeout=self._frame_timeout,
         )
         _log.info("connected to hub %s", self.hub)
         try:

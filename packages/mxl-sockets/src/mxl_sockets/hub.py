@@ -59,7 +59,7 @@ class SocketHub(ForceCalls):
         once the driver answers READY after its INIT.
     handshake_timeout : float
         Seconds for that answer.
-    silence_limit : float or None
+    silence_timeout : float or None
         Seconds after which a driver that owes an answer is dropped.
     max_extra : int
         Largest extra of a reply, bytes.
@@ -74,8 +74,8 @@ class SocketHub(ForceCalls):
         raises is logged. Replies are then read as they come, which is slower.
     status_socket : bool or str
         Open a UNIX socket that tells the status to this user's programs, and
-        to ``python -m mxl_sockets watch``: True for a path that is found by
-        the hub's address, a name, or an absolute path (see `status_path`).
+        to ``mxl-sockets watch``: True for a path that is found by the hub's
+        address, a name, or an absolute path (see `status_path`).
         A thread serves it.
 
     Attributes

@@ -22,15 +22,15 @@ class ReplyTimes:
     Attributes
     ----------
     count : int
-    mean, maximum : float
+    mean_s, maximum_s : float
         Seconds; 0 before the first reply.
     histogram : dict of float to int
         Upper bound of a bin (s, a power of two of microseconds) to replies in it.
     """
 
     count: int = 0
-    mean: float = 0.0
-    maximum: float = 0.0
+    mean_s: float = 0.0
+    maximum_s: float = 0.0
     histogram: dict[float, int] = field(default_factory=dict)
 
 
@@ -101,13 +101,13 @@ class Loss:
 
     Attributes
     ----------
-    seconds : float
+    age_s : float
         How long ago.
     text : str
         Who and why.
     """
 
-    seconds: float
+    age_s: float
     text: str
 
 

@@ -144,6 +144,10 @@ class MPIHubLifecycle:
             self._run(self._stopping, deadline, "the end")
             self._stopping = None
 
+    def close(self) -> None:
+        """Another name of `stop`, for `contextlib.closing` and its like."""
+        self.stop()
+
     def graceful_shutdown(self, reason: str | None = None, wait: float = STOP_WAIT_S) -> None:
         """End all drivers, as `stop`; the reason is logged."""
         if reason:
