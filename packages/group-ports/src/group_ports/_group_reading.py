@@ -118,8 +118,10 @@ MessageFailed or None
         Raises
         ------
         PortError
-            ECLOSED: the member has left, or has ended, and there is nothing left.
+            ECLOSED: the member has left, or has ended, and there is nothing left; or
+            it joined in another process.
         """
+        self._check_process()
         return self._noted(self._inbox.take(milliseconds(timeout) / 1000))
 
     async def receive_async(self, timeout: float | None = None) -> GroupEvent | None:
@@ -129,6 +131,7 @@ MessageFailed or None
         `sendToLeader` while a leader is not connected, and `leave`, longer: call
         those with `asyncio.to_thread`.
         """
+        self._check_process()
         return self._noted(await self._inbox.take_async(milliseconds(timeout) / 1000))
 
     def recv(self) -> bytes:
@@ -141,8 +144,9 @@ MessageFailed or None
         PortTimeout
             None came within the receive timeout.
         PortError
-            The member has left.
+            The member has left, or it joined in another process.
         """
+        self._check_process()
         if self._current is not None:
             return self._current
         event = self._inbox.take(milliseconds(self._settings.recv_timeout) / 1000, only_messages=True)
