@@ -224,11 +224,11 @@ def stranger_of(port):
             kind = b"DEALER"
         else:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            listener.settimeout(LIMIT_S)
+            listener.settimeout(3 * LIMIT_S)
             port.update(*listener.getsockname())
             line = stack.enter_context(listener.accept()[0])
             kind = b"PUB"
-        line.settimeout(LIMIT_S)
+        line.settimeout(3 * LIMIT_S)
         line.sendall(GREETING + ready(kind))
         got = b""
         while b"READY" not in got:
@@ -243,7 +243,7 @@ def test_c03_a_frame_without_end_takes_nothing_and_ends_its_connection(figure, k
 
     E: the announcement alone ends the connection.
     """
-    limit, strangers, sent = 1 << 20, 20, 0
+    limit, strangers, sent = 1 << 20, 8, 0
     tag = b"mtl" if kind is GroupAnsPort else b"msg"
     with kind.standalone(settings=PortSettings(max_size=limit, recv_timeout=LIMIT_S)) as port:
         before = peak = measure.resident_bytes()

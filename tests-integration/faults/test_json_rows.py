@@ -336,7 +336,8 @@ def test_c08_a_server_killed_and_started_on_its_port_does_no_command_twice(tmp_p
 @pytest.mark.parametrize(
     ("command", "number", "timeout", "errors"),
     [
-        ("stall", signal.SIGTERM, 1.0, TimeoutError),
+        # Some may hear the end of the server before their own.
+        ("stall", signal.SIGTERM, 1.0, (TimeoutError, ConnectionError)),
         ("stall", signal.SIGKILL, 3 * LIMIT_S, ConnectionError),
         ("double", signal.SIGTERM, 3 * LIMIT_S, ConnectionError),
     ],
@@ -380,7 +381,7 @@ def test_c19_clients_of_a_server_that_is_stopped_return_by_their_own_deadline(
     assert len(raised) == 8
     assert all(isinstance(error, errors) for error in raised), raised
     # On an idle machine half a second over its own timeout; those of a minute were told by the end.
-    assert max(times) < LIMIT_S + (timeout if errors is TimeoutError else 0)
+    assert max(times) < LIMIT_S + (timeout if timeout < LIMIT_S else 0)
     figure(f"{signal.Signals(number).name}, timeout {timeout:g} s: returned after {max(times):.2f} s at most")
 
 

@@ -146,3 +146,9 @@ def bound(make_hub, scripted):
         return hub, drivers
 
     return make
+
+
+@pytest.fixture
+def figure(request):
+    """Take what a test of a fault has measured, for the report of the run."""
+    return lambda text: request.node.user_properties.append(("figure", text))

@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_a_bridge_cannot_answer_for_molecules_of_another(rig, eventually):
 
 
 @pytest.mark.fault("C2", "mxl-aggregated", "W")
-def test_results_with_any_bytes_changed_are_taken_whole_or_not_at_all(rig):
+def test_results_with_any_bytes_changed_are_taken_whole_or_not_at_all(rig, figure):
     """W: what is taken has the ids that were asked; otherwise the bridge is lost, and replaced.
 
     Header, count and ids are changed; any bits may be an amplitude or an extra.
@@ -196,21 +197,31 @@ def test_results_with_any_bytes_changed_are_taken_whole_or_not_at_all(rig):
         peer.close()
         world.settle(step)
     assert world.hub.status().dropped == 199
+    figure(f"{step} damaged results, none taken; {world.hub.status().dropped} bridges lost and replaced")
 
 
 @pytest.mark.fault("C3", "mxl-aggregated", "EM")
-def test_the_size_a_newcomer_announces_is_never_allocated(rig, eventually):
+def test_the_size_a_newcomer_announces_is_never_allocated(rig, eventually, figure):
     """A group's name of 2 GiB, of a negative length, of a megabyte: refused at the header."""
     world = rig(1)
     world.fill()
-    for size in (2**31 - 1, -1, -(2**31), 1 << 26):
-        stranger = ScriptedBridge(world.hub.address)
-        stranger.send(aggregate.encode_header(aggregate.AGGHELLO) + struct.pack("<i", size))
-        eventually(
-            lambda stranger=stranger: (world.hub.status(), stranger.is_closed())[1], f"{size} is refused"
-        )
-        stranger.close()
+    sizes = (2**31 - 1, -1, -(2**31), 1 << 26)
+    tracemalloc.start()
+    try:
+        for size in sizes:
+            stranger = ScriptedBridge(world.hub.address)
+            stranger.send(aggregate.encode_header(aggregate.AGGHELLO) + struct.pack("<i", size))
+            eventually(
+                lambda stranger=stranger: (world.hub.status(), stranger.is_closed())[1], f"{size} is refused"
+            )
+            assert f"text length {size}" in world.hub.status().last_error
+            stranger.close()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
     world.step(1)
+    figure(f"{len(sizes)} sizes up to 2**31 - 1 announced and refused: {peak >> 10} KiB at most")
 
 
 # -- two hubs -----------------------------------------------------------------------------------------------

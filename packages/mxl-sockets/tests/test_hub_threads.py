@@ -162,7 +162,7 @@ def test_stop_from_many_threads_stops_once(bound, background):
 
 
 @pytest.mark.fault("C21", "mxl-sockets", "LW")
-def test_everything_at_once_is_neither_lost_nor_mixed(make_hub, pumped, quick_switches):
+def test_everything_at_once_is_neither_lost_nor_mixed(make_hub, pumped, quick_switches, figure):
     """Steps, waits, registrations and status from six threads: every answer fits its own question.
 
     Bounded by work, not by time: it ends with the hundredth step, however slow the machine.
@@ -224,6 +224,7 @@ def test_everything_at_once_is_neither_lost_nor_mixed(make_hub, pumped, quick_sw
     assert [row[0] for row in sorted(results)] == [float(number) for number in range(1, 101)]
     assert all(len(set(row)) == 1 for row in results)
     assert hub.status().steps == len(results) == len(drivers[0].commits) == 100
+    figure(f"{len(results)} steps of {len(stepping)} threads beside {len(others)} others, each once")
 
 
 def test_a_stop_does_not_wait_for_ever_for_a_thread_that_does_not_leave(bound):
@@ -624,7 +625,7 @@ if {end!r} != 'exit':
 
 @pytest.mark.fault("C19", "mxl-sockets", "M")
 @linux
-def test_stopped_hubs_leave_no_descriptor_and_no_thread(make_hub, scripted, tmp_path, descriptors):
+def test_stopped_hubs_leave_no_descriptor_and_no_thread(make_hub, scripted, tmp_path, descriptors, figure):
     """Twenty lives with drivers bound, waiting, asked, half answered and gone."""
     before = descriptors()
     threads = threading.active_count()
@@ -641,3 +642,5 @@ def test_stopped_hubs_leave_no_descriptor_and_no_thread(make_hub, scripted, tmp_
         hub.stop()
     assert descriptors() == before
     assert threading.active_count() == threads
+    more = len(descriptors()) - len(before)
+    figure(f"{life + 1} lives: {more} descriptors and {threading.active_count() - threads} threads more")

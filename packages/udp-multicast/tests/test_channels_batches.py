@@ -412,13 +412,14 @@ def test_a_signal_does_not_end_the_wait(make_receiver, make_socket):
 def test_a_handler_that_raises_ends_the_wait(make_receiver):
     receiver = make_receiver(timeout=None)
     here = threading.get_ident()
-    over = threading.Event()
+    begin, over = threading.Event(), threading.Event()
 
     def interrupt(*_):
         over.set()
         raise InterruptedError("from the handler")
 
     def send():
+        begin.wait(LIMIT_S)
         while not over.wait(0.01):
             signal.pthread_kill(here, signal.SIGUSR1)
 
@@ -427,8 +428,10 @@ def test_a_handler_that_raises_ends_the_wait(make_receiver):
     try:
         thread.start()
         with pytest.raises(InterruptedError, match="from the handler"):
+            begin.set()
             receiver.receive()
     finally:
+        begin.set()
         over.set()
         thread.join(LIMIT_S)
         signal.signal(signal.SIGUSR1, before)
