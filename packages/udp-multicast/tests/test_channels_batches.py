@@ -427,7 +427,7 @@ def test_a_handler_that_raises_ends_the_wait(make_receiver):
     thread = threading.Thread(target=send)
     try:
         thread.start()
-        with pytest.raises(InterruptedError, match="from the handler"):
+        with pytest.raises(InterruptedError, match="from the handler"):  # noqa: PT012 - any moment from here on
             begin.set()
             receiver.receive()
     finally:
