@@ -17,7 +17,7 @@ TIMES: Final = {
     "heartbeat": 300,
     "electionMin": 450,
     "electionMax": 600,
-    "peerTimeout": 900,
+    "peerTimeout": 1500,
     "consensusTimeout": 450,
 }
 
