@@ -132,7 +132,7 @@ def main() -> int:
     python = ensure_venv(environment)
     arguments = sys.argv[1:] or ["list"]
     if arguments == ["run"]:
-        at_once = str((os.cpu_count() or 1) + 4)
+        at_once = str((os.cpu_count() or 1) + 3)
         arguments = ["run-parallel", "--parallel", at_once, "--parallel-no-spinner"]
     command = [str(python), "-I", "-m", "tox", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

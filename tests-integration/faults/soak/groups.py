@@ -36,6 +36,9 @@ class Members(Scene):
         self.members = [self.enter_context(member(PARAMS)) for _ in range(2)]
         for one, other in (self.members, reversed(self.members)):
             one.update(*other.address)
+        # Before others join: a newcomer, who may have voted in a life before, votes for nobody for "electionMax".
+        for one in self.members:
+            assert one.wait_until(lambda status: status.leader_id is not None, LIMIT_S), "nobody leads"
         self._size = len(self.members)
         self._next = 0
         # The last number that each member has heard from each, by name and number.
