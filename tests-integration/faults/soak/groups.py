@@ -17,8 +17,7 @@ PARAMS = {
     "peerTimeout": 5000,
     "consensusTimeout": 400,
 }
-#: So slow that one of the others always leads: who leads has a port more. For "electionMax" after it has heard
-#: a leader a member votes for nobody else.
+#: So slow that one of the others always leads: who leads has a port more.
 GUEST_PARAMS = {**PARAMS, "electionMin": 8000, "electionMax": 9000, "peerTimeout": 80_000}
 _EACH = 20
 
@@ -36,7 +35,7 @@ class Members(Scene):
         self.members = [self.enter_context(member(PARAMS)) for _ in range(2)]
         for one, other in (self.members, reversed(self.members)):
             one.update(*other.address)
-        # Before others join: a newcomer, who may have voted in a life before, votes for nobody for "electionMax".
+        # Before others join: a newcomer, who may have voted in a life before, votes for nobody for a while.
         for one in self.members:
             assert one.wait_until(lambda status: status.leader_id is not None, LIMIT_S), "nobody leads"
         self._size = len(self.members)
