@@ -19,11 +19,10 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-import machine
 from codec_subject import FRAMES
-from harness import Measurement, Target, measure_paired
+from harness import Target, measure_on_cores
 from program_side import ProgramSide
-from results import CPU, TIME, entry
+from results import CPU, TIME, columns, entry
 
 if TYPE_CHECKING:
     import argparse
@@ -136,28 +135,14 @@ def _measure(row: Row, pyro_python: str | None, rounds: int, show: Callable[[str
             for name, start in row.sides.items()
             if (python := pyro_python if name == "pyro" else sys.executable) is not None
         }
-        for core, cores in (("one", machine.one_core()), ("free", machine.all_cores())):
-            if core == "free" and not row.is_round_trip:
-                break
-            for side in sides.values():
-                side.pin(cores)
-            measurement = measure_paired(sides, row.units, rounds)
+        for core, measurement in measure_on_cores(sides, row.units, rounds, free=row.is_round_trip):
             verdicts = [
                 verdict for target in row.targets if (verdict := target.judge(measurement)) is not None
             ]
-            columns = _columns(measurement, wall=row.is_round_trip)
-            show(f"{row.name:<15}{core:<5}{columns}   {'; '.join(map(str, verdicts))}")
+            shown = columns(measurement, 24, wall=row.is_round_trip) + "  NOISY" * measurement.noisy
+            show(f"{row.name:<15}{core:<5}{shown}   {'; '.join(map(str, verdicts))}")
             quantity = TIME if row.is_round_trip else CPU
             entries.append(entry(row.name, core, measurement, quantity, verdicts))
             found[core] = measurement.as_json()
             found[core]["verdicts"] = [asdict(verdict) for verdict in verdicts]
     return found
-
-
-def _columns(measurement: Measurement, *, wall: bool) -> str:
-    columns = ""
-    for name in measurement.samples:
-        figure = measurement.steps_per_second(name) if wall else measurement.cpu_us(name)
-        median = 1e6 / figure.median if wall else figure.median
-        columns += f"{f'{name} {median:.2f} ±{50 * figure.spread:.0f} %':>24}"
-    return columns + ("  NOISY" if measurement.noisy else "")

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import machine
 from group_sides import ask_side, election_side, publish_side, round_trip_side
-from harness import Measurement, Target, measure_paired
+from harness import Target, measure_on_cores, measure_paired
 from loopback_network import NoNetworkError, loopback_network
-from results import CPU, TIME, entry
+from results import CPU, TIME, columns, entry
 
 if TYPE_CHECKING:
     import argparse
@@ -157,17 +157,11 @@ def _measure(row: Row, rounds: int, show: Callable[[str], None], pyre: StartPyre
         sides = {whose: stack.enter_context(row.start(whose)) for whose in row.whose}
         if pyre is not None and plot and row.subscribers <= MOST_PYRE:
             sides["pyre"] = stack.enter_context(pyre(row.subscribers))
-        for core, cores in (("one", machine.one_core()), ("free", machine.all_cores())):
-            if core == "free" and not row.is_round_trip:
-                break
-            for side in sides.values():
-                side.pin(cores)
-            measurement = measure_paired(sides, 1, rounds)
+        for core, measurement in measure_on_cores(sides, 1, rounds, free=wall):
             targets = [Target("ours", other, row.bound, wall=wall) for other in row.whose[1:]]
             verdicts = [verdict for target in targets if (verdict := target.judge(measurement)) is not None]
-            show(
-                f"{row.name:<22}{core:<5}{_columns(measurement, wall=wall)}   {'; '.join(map(str, verdicts))}"
-            )
+            shown = columns(measurement, 21, wall=wall)
+            show(f"{row.name:<22}{core:<5}{shown}   {'; '.join(map(str, verdicts))}")
             at = (row.subscribers, "subscribers")
             entries.append(
                 entry(row.name, core, measurement, TIME if wall else CPU, verdicts, plot=plot, at=at)
@@ -175,15 +169,6 @@ def _measure(row: Row, rounds: int, show: Callable[[str], None], pyre: StartPyre
             found[core] = measurement.as_json()
             found[core]["verdicts"] = [asdict(verdict) for verdict in verdicts]
     return found
-
-
-def _columns(measurement: Measurement, *, wall: bool) -> str:
-    columns = ""
-    for name in measurement.samples:
-        figure = measurement.steps_per_second(name) if wall else measurement.cpu_us(name)
-        median = 1e6 / figure.median if wall else figure.median
-        columns += f"{f'{name} {median:.2f} ±{50 * figure.spread:.0f} %':>21}"
-    return columns
 
 
 def _measure_election(members: int, rounds: int, show: Callable[[str], None]) -> dict[str, Any]:

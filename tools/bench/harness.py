@@ -12,8 +12,10 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import machine
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 #: Relative distance of the quartiles of a side's own cost from which the machine counts as noisy.
 NOISE_LIMIT: Final = 0.15
@@ -59,6 +61,14 @@ class Measured(Protocol):
 
     def measure(self, steps: int) -> Sample:
         """Make so many steps and tell what they cost."""
+        ...
+
+
+class Pinned(Measured, Protocol):
+    """A side whose processes can be told where to run."""
+
+    def pin(self, cores: set[int]) -> None:
+        """Keep all its processes on these cores."""
         ...
 
 
@@ -173,3 +183,14 @@ def measure_paired(sides: Mapping[str, Measured], units: int, rounds: int) -> Me
         for name, side in sides.items():
             samples[name].append(side.measure(steps))
     return Measurement(units, samples)
+
+
+def measure_on_cores(
+    sides: Mapping[str, Pinned], units: int, rounds: int, *, free: bool = True
+) -> Iterator[tuple[str, Measurement]]:
+    """Measure the same programs on ``one`` core together and, if asked to, ``free``; as `measure_paired`."""
+    places = {"one": machine.one_core(), "free": machine.all_cores()}
+    for place in ("one", "free") if free else ("one",):
+        for side in sides.values():
+            side.pin(places[place])
+        yield place, measure_paired(sides, units, rounds)

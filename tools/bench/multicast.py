@@ -20,9 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import machine
 from datagram_loops import RECEIVE_BUFFER
-from harness import Measurement, Target, measure_paired
+from harness import Measurement, Target, measure_on_cores
 from loopback_network import NoNetworkError, loopback_network
 from multicast_sides import LoopSide, StreamSide
 from results import CPU, RATE, entry
@@ -92,7 +91,7 @@ class Row:
 
     def __str__(self) -> str:
         size = f"{self.size >> 10} KiB" if self.size >= 1 << 10 else f"{self.size} B"
-        return f"{self.name:<13}{size:>8}"
+        return f"{self.name:<14}{size:>8}"
 
 
 def rows() -> list[Row]:
@@ -185,15 +184,11 @@ def _measure(
         entries: list[dict[str, Any]] = []
         found: dict[str, Any] = {"entries": entries, "row": row.name, "bytes": row.size}
         title = str(row)
-        for core, cores in (("one", machine.one_core()), ("free", machine.all_cores())):
-            if core == "free" and not row.stride:
-                break  # one process
-            for side in sides.values():
-                side.pin(cores)
-            measurement = measure_paired(sides, 1, rounds)
+        # Without a stride it is one process.
+        for core, measurement in measure_on_cores(sides, 1, rounds, free=bool(row.stride)):
             target = row.target(wall=core == "free")
             verdict = target and target.judge(measurement)
-            show(f"{title:<22}{core:<6}{_columns(measurement)}   {verdict or ''}{_rate(row, measurement)}")
+            show(f"{title:<23}{core:<6}{_columns(measurement)}   {verdict or ''}{_rate(row, measurement)}")
             quantity = RATE if row.stride else CPU
             name, at = " ".join(str(row).split()), (row.size, "bytes")
             plot = "" if row.script == BROKEN_SCRIPT else f"multicast, {row.name}"

@@ -69,3 +69,13 @@ def entry(
         "noisy": measurement.noisy,
         **({"plot": plot, "at": at[0], "axis": at[1]} if plot and at else {}),
     }
+
+
+def columns(measurement: Measurement, width: int, *, wall: bool) -> str:
+    """Return the median and spread of all sides: time of a step with `wall`, CPU time of a unit without."""
+    found = ""
+    for side in measurement.samples:
+        figure = measurement.steps_per_second(side) if wall else measurement.cpu_us(side)
+        median = 1e6 / figure.median if wall else figure.median
+        found += f"{f'{side} {median:.2f} ±{50 * figure.spread:.0f} %':>{width}}"
+    return found
