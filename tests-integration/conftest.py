@@ -14,6 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Seconds of a test here that names no limit: its programs may get little of a machine that others use, too.
+LIMIT_S = 480.0
+
 # The tools import each other by name, and so does what tests share; last on the path: they hide nothing.
 sys.path += [str(ROOT / "tools"), str(ROOT / "tests-integration")]
 
@@ -60,6 +63,13 @@ def main():
 if __name__ == "__main__":
     main()
 '''
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of this folder, but for those of folders in it, their limit."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ the result of a poll comes once, and from the leader that held it
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -41,9 +42,9 @@ class Book:
                 assert self.polls[said["rfv_id"]][0] == sender, "announced by another than who held the poll"
                 self.results[said["rfv_id"]] = said["vote"]
 
-    def count_notes(self, leader: str, since: float) -> int:
-        """Return how often a leader has been heard since then."""
-        return sum(at > since and known == leader for at, known, _ in self.notes)
+    def count_notes(self, leader: str, since: float, term: float = math.inf) -> int:
+        """Return how often a leader has been heard since then, of a term up to this one."""
+        return sum(at > since and known == leader and led <= term for at, known, led in self.notes)
 
     def _take_note(self, term: int, leader: str, sender: str, at: float) -> None:
         if leader == sender and term >= self._led.get(leader, 0):

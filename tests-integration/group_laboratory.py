@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,8 +39,8 @@ HEALED_WITHIN_S = ELECTED_WITHIN_S + 6.0
 # Python and the package are read from the disk five times.
 STARTED_WITHIN_S = 120.0
 GLANCE_S = 0.01
-# What was on its way before somebody said something is heard no later than this afterwards.
-GRACE_S = 0.3
+# What was on its way before somebody said something is heard no later than this afterwards, busy or not.
+GRACE_S = 2.0
 
 # Lines from one host to another are cut by their addresses, all at one moment.
 FILTER = """
@@ -176,6 +177,21 @@ class Laboratory:
         """Listen for so long."""
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() >= end, "time stood still", seconds + 20.0)
+
+    def calm(self, seconds: float, within: float = 60.0) -> None:
+        """Wait until nobody was elected for so long: a busy machine may have elections of its own."""
+        deadline = time.monotonic() + within
+        while True:
+            elections = len(self.book.leaders)
+            self.hold(seconds)
+            if len(self.book.leaders) == elections:
+                return
+            assert time.monotonic() < deadline, f"elections go on and on: {self._describe()}"
+
+    def silent(self, leader: Member, since: float, term: float = math.inf) -> None:
+        """Wait a while: but for what was on its way, this one says no more that it leads, up to a term."""
+        self.hold(since + GRACE_S + 1.0 - time.monotonic())
+        assert self.book.count_notes(leader.id, since + GRACE_S, term) == 0
 
     def agreed(self, members: Sequence[Member], within: float = ELECTED_WITHIN_S) -> Member:
         """Wait until these know each other, and one of them as their leader; return it."""

@@ -30,7 +30,7 @@ from group_ports import (
 from wireframe.group import decode_body, decode_frames
 
 # Seconds that programs wait for each other.
-WAIT_S = 20.0
+WAIT_S = 60.0
 # Seconds between two looks.
 GLANCE_S = 0.005
 GROUP = "rack.a"

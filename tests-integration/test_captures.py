@@ -39,11 +39,7 @@ from mxl_sockets import Bridge, Driver
 from udp_multicast import MulticastReceiver, MulticastSender, RawBytes
 from wireframe import Socket, aggregate, datagram
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="the loopback interface is named as on Linux"),
-    # Two waits, for the tool that captures and for a peer that is imported, on a busy machine.
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the loopback interface is named as on Linux")
 peer = pytest.mark.peer
 
 # Not a namespace: commands as they are.

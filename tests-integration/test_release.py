@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conftest import ToyTree
 
 # Wheels are built and installed, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 STEPS = ["tag", "build", "wheel", "sdist", "metadata", "install", "readme", "command", "earlier"]
 

@@ -126,7 +126,15 @@ def test_the_release_workflow_takes_the_steps_of_the_release_tool(release_tool: 
 def test_the_reading_of_the_files_sees_what_it_should() -> None:
     """Otherwise the tests above would compare nothing."""
     assert expand("py3{11,12}-{a,b}{,-lowest}") >= {"py311-a", "py312-b-lowest"}
-    assert {"lint", "interop", "mpi-mpich", "py313-udp", "integration", "faults"} <= named_in_workflows()
+    assert {
+        "lint",
+        "interop",
+        "mpi-mpich",
+        "py313-udp",
+        "integration",
+        "faults",
+        "costs",
+    } <= named_in_workflows()
     assert {"py311-lowest", "py312", "py314"} <= set(FACTORS)
     assert with_factors("py311-lowest") >= {"py311-wire-lowest", "py311-group-lowest"}
     assert {"py311-udp-lowest", "py314-mxl", "lint"} <= set(default_environments())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Seconds that a player may take for anything it is asked for.
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0
 
 #: Seconds between two looks at the progress while a report is waited for.
 LOOK_INTERVAL_S: Final = 0.05

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Seconds that processes get to leave by themselves after they were told to.
-LEAVE_TIMEOUT_S: Final = 3.0
+LEAVE_TIMEOUT_S: Final = 20.0
 
 #: How much of a dead process's standard error is shown, in characters.
 SHOWN_STDERR: Final = 2000

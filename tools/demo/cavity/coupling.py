@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 #: Seconds after which a step, or the first binding, is given up for good.
-GIVE_UP_S: Final = 60.0
+GIVE_UP_S: Final = 180.0
 
 #: Seconds between two looks at the driver processes while somebody is missing.
 LOOK_INTERVAL_S: Final = 0.2

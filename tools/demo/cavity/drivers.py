@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TWO_LEVEL_MODEL: Final = "mxl_sockets.two_level:TwoLevelSystem"
 
 #: Seconds that a driver looks for the hub.
-CONNECT_TIMEOUT_S: Final = 30.0
+CONNECT_TIMEOUT_S: Final = 60.0
 
 
 class DriverError(ProcessError):

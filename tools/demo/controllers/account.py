@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 CONTROLLERS: Final = {"north": 4.1, "middle": 4.3, "south": 4.6}
 #: What is voted on, in this order, and the pressure in mbar above which a controller says no.
 MOTIONS: Final = {"open": 5.0, "raise": 4.4, "close": 5.0, "reopen": 5.0}
-#: Times of the group, in milliseconds.
+#: Times of the group, in milliseconds: no leader is given up by a computer that makes it wait for a second.
 TIMES: Final = {
     "heartbeat": 300,
-    "electionMin": 450,
-    "electionMax": 600,
-    "peerTimeout": 1500,
-    "consensusTimeout": 450,
+    "electionMin": 1600,
+    "electionMax": 2000,
+    "peerTimeout": 3000,
+    "consensusTimeout": 1500,
 }
 
 

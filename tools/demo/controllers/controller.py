@@ -63,11 +63,12 @@ SIZE: Final = 3
 PACE_S: Final = 0.025
 WORK_S: Final = 0.05
 #: Seconds that a message may wait for a leader that is not connected.
-SEND_S: Final = 0.25
-#: Seconds from the request for a vote to the moment that it is about.
-AHEAD_S: Final = 0.6
+SEND_S: Final = 0.5
+#: Seconds that a vote may take, and from its request to the moment that it is about.
+VOTE_S: Final = 2.0
+AHEAD_S: Final = 2.5
 #: Seconds that the last answers may take.
-DRAIN_S: Final = 2.0
+DRAIN_S: Final = 20.0
 #: What became of a message: the connection to the leader took it, there is no leader, it was not reached.
 TAKEN: Final = "taken"
 NO_LEADER: Final = "no leader"
@@ -180,7 +181,8 @@ class Controller:
 
     def _ask(self, motion: str, limit: float) -> None:
         topic = json.dumps({"motion": motion, "limit": limit}).encode()
-        rfv_id = self._group.requestActionVote(topic, time.time() + AHEAD_S, Voting.CONSENSUS)
+        moment = time.time() + AHEAD_S
+        rfv_id = self._group.requestActionVote(topic, moment, Voting.CONSENSUS, timeout=1000 * VOTE_S)
         report("asked", motion=motion, rfv_id=rfv_id)
 
     async def _judge(self, request: VoteRequested) -> None:

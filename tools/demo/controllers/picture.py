@@ -124,7 +124,7 @@ def _draw_life(panel: Axes, session: Session, one: Controller, begin: float) -> 
     if one.killed_at is not None:
         place = [one.killed_at - begin], [lane]
         panel.plot(*place, "X", color=BAD, markersize=17, markeredgecolor="white", zorder=6)
-        panel.text(one.killed_at - begin + 0.09, lane, "killed", va="center", color=BAD, weight="bold")
+        panel.text(one.killed_at - begin + 0.2, lane, "killed", va="center", color=BAD, weight="bold")
 
 
 def _draw_messages(panel: Axes, session: Session, begin: float) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from players import Player, Players
 
 #: Seconds that anything may take before the act is given up.
-PATIENCE_S: Final = 15.0
+PATIENCE_S: Final = 60.0
 #: Seconds between two looks at the reports.
 LOOK_INTERVAL_S: Final = 0.005
 

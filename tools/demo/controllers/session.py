@@ -40,11 +40,12 @@ if TYPE_CHECKING:
 STEPS: Final = 7
 #: Seconds that a look at the gauge takes; that of the replacement is slow, and never comes to an end.
 GAUGE_S: Final = 0.05
-SLOW_GAUGE_S: Final = 5.0
+SLOW_GAUGE_S: Final = 60.0
 #: Seconds that things go on undisturbed before what comes next.
 RUNNING_S: Final = 0.5
-#: Seconds after the moment of an action at which it is over for sure.
-MARGIN_S: Final = 0.4
+#: Seconds that an action may be late, and after which one that must not be is not to be expected any more.
+LATE_S: Final = 10.0
+QUIET_S: Final = 0.4
 
 
 def run(progress: Progress) -> Session:
@@ -86,7 +87,7 @@ class _Script:
         self._vote("open", first.leader)
         self._vote("raise", first.leader)
         with self._step("succession") as say:
-            plant.run_for(RUNNING_S)
+            plant.run_for(2 * RUNNING_S)
             killed_at = plant.kill(first.leader)
             self._progress.note(f"{first.leader} is killed")
             second = plant.agree(killed_at)
@@ -124,7 +125,7 @@ class _Script:
             plant.until(lambda: all(_has(one, "result", rfv_id) for one in living), "all know the result")
             result = next(one for one in member.player.all("result") if one["rfv_id"] == rfv_id)["vote"]
             if result == "yes":
-                plant.within(AHEAD_S + MARGIN_S, lambda: all(_has(one, "acted", rfv_id) for one in living))
+                plant.within(AHEAD_S + LATE_S, lambda: all(_has(one, "acted", rfv_id) for one in living))
             say(result)
 
     def _hush(self) -> None:
@@ -133,7 +134,7 @@ class _Script:
         for member in plant.living:
             member.tell({"do": "hush"})
         plant.until(lambda: all(one.player.all("quiet") for one in plant.living), "no more messages are sent")
-        plant.run_for(self._votes[-1].asked_at + AHEAD_S + MARGIN_S - time.monotonic())
+        plant.run_for(self._votes[-1].asked_at + AHEAD_S + QUIET_S - time.monotonic())
 
     @contextlib.contextmanager
     def _step(self, label: str) -> Iterator[Callable[[str], None]]:

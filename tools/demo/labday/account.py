@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 #: The controllers.
 CONTROLLERS: Final = ("north", "middle", "south")
-#: Times of their group, in milliseconds.
+#: Times of their group, in milliseconds: no leader is given up by a computer that makes it wait for a second.
 TIMES: Final = {
-    "heartbeat": 250,
-    "electionMin": 400,
-    "electionMax": 600,
-    "peerTimeout": 1500,
-    "consensusTimeout": 450,
+    "heartbeat": 300,
+    "electionMin": 1600,
+    "electionMax": 2000,
+    "peerTimeout": 3000,
+    "consensusTimeout": 1500,
 }
 #: The rigs: transport, and seconds that each takes for whatever it is told.
 RIGS: Final = {"laser": ("udp", 0.02), "camera": ("udp", 0.04), "shutter": ("tcp", 0.03)}

@@ -30,6 +30,8 @@ class Book:
         Rigs that were started.
     silent : set of str
         Rigs that did not answer.
+    released : int
+        Settings that may be measured, the first so many.
     over : bool
         Whether the day is over.
     """
@@ -38,6 +40,7 @@ class Book:
         self.uris: dict[str, str] = {}
         self.running: set[str] = set()
         self.silent: set[str] = set()
+        self.released = 0
         self.over = False
         self._results: dict[int, dict[str, Any]] = {}
 

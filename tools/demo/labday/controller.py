@@ -1,6 +1,7 @@
 """A controller process: a member of the group, which keeps the book of the day, and directs it if it leads.
 
-It is told by lines of JSON who the others are, and where rigs and station are; it reports:
+It is told by lines of JSON who the others are, where rigs and station are, and how many settings are
+released; it reports:
 
 =========== =====================================================================================
 listening   ``host``, ``port``, ``member_id``: it is in the group
@@ -112,6 +113,8 @@ class Controller:
                 self._direct()
             case {"do": "rig", "name": str(rig), "uri": str(uri)}:
                 self._book.move(rig, uri)
+            case {"do": "release", "settings": int(settings)}:
+                self._book.released = settings
             case _:
                 raise ValueError(f"not an order: {order!r}")
 

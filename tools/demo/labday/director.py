@@ -1,6 +1,7 @@
 """What the controller that leads does: it directs the day.
 
-Before each setting all rigs are looked after: those that were not started are
+Each setting is released by the demo, when what it does to the one before is done.
+Before it is measured all rigs are looked after: those that were not started are
 initialised and started, and all are asked how they are. Who does not answer is
 reported by name and left out until there is a new process for it. Then the
 optimiser chooses, the station measures, and the group is told.
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 #: Name of the experiment.
 REFERENCE: Final = "2026-11-21_1_resonance"
 #: Seconds that the station may take for a measurement.
-STATION_S: Final = 60.0
+STATION_S: Final = 120.0
 #: Seconds that a rig may take for an answer.
 RIG_S: Final = 10.0
+#: Seconds between two looks whether a setting is released.
+LOOK_INTERVAL_S: Final = 0.005
 
 
 class Refused(RuntimeError):
@@ -77,9 +80,12 @@ class Director:
         """
         try:
             with Socket("client", port=self._port, timeout=STATION_S) as station:
-                while (frequency := self._book.choose(self._settings)) is not None:
+                while self._book.next_setting < self._settings:
+                    await self._until_released()
                     await self._look_after_rigs()
-                    setting = self._book.next_setting
+                    setting, frequency = self._book.next_setting, self._book.choose(self._settings)
+                    if frequency is None:
+                        break  # what the leader before has told last came only now
                     result = await self._command(
                         station, "measure", setting=setting, cavity_frequency=frequency
                     )
@@ -93,6 +99,10 @@ class Director:
         finally:
             for _, rig in self._rigs.values():
                 rig.close()
+
+    async def _until_released(self) -> None:
+        while self._book.next_setting >= self._book.released:
+            await asyncio.sleep(LOOK_INTERVAL_S)
 
     async def _command(self, station: Socket, name: str, **arguments: Any) -> dict[str, Any]:
         report("command", name=name, setting=arguments.get("setting"), term=self._term)
@@ -159,5 +169,6 @@ class Director:
             del self._rigs[name]
         log = logging.getLogger(f"echo_rig.{name}")
         client = await EchoProtocol.client(uri, name=name, log=log, numbering=True)
+        client.default_echo_timeout = RIG_S
         self._rigs[name] = uri, client
         return client

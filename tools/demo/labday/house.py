@@ -87,10 +87,16 @@ class House(Plant):
         for member in self.members:
             member.tell({"do": "begin", "rigs": uris, "station": port, "settings": settings})
 
-    def start_monitor(self, name: str) -> None:
+    def release(self, settings: int) -> None:
+        """Let the first so many settings be measured."""
+        for member in self.living:
+            member.tell({"do": "release", "settings": settings})
+
+    def start_monitor(self, name: str) -> Player:
         """Start a monitor; it is not waited for."""
         place = (self._stage.port, self._stage.folder / f"{name}.lcmlog")
         self.monitors.append(self._players.start(name, "labday.monitor", place))
+        return self.monitors[-1]
 
     def kill_rig(self, name: str) -> float:
         """Kill a rig (SIGKILL); return when, in monotonic seconds."""

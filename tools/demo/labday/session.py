@@ -7,7 +7,8 @@
     the rigs are stopped, the station is closed, the controllers leave
 
 Meanwhile, each in a setting of its own: a monitor joins late, a driver is
-killed, a rig is killed and replaced, the leader is killed.
+killed, a rig is killed and replaced, the leader is killed. The next setting is
+released only then: so all has its place, however busy the computer is.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from labday.account import Part
 
 #: Seconds that a setting, or the end of the day, may take.
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
 #: The whole day, and a short one.
 DAY: Final = Script(settings=9, late=1, driver=2, rig=3, leader=5)
 QUICK_DAY: Final = Script(settings=5, late=1, driver=1, rig=2, leader=3)
@@ -124,18 +125,19 @@ class _Day:
     def _setting(self, number: int) -> None:
         house, script, station = self._house, self._script, self._house.station
         with self._part(f"setting {number}") as say:
+            house.release(number + 1)
             self._until(lambda: _of(station, "begun", number) is not None, f"setting {number} begins")
             if number == script.late:
-                house.start_monitor(MONITORS[1])
+                house.start_monitor(MONITORS[1]).wait_for("joined")
             if number == script.rig:
                 self._await_middle(number)
                 house.kill_rig(MORTAL)
                 self._progress.note(f"{MORTAL} is killed")
-            if number == script.rig + 1:
-                self._replace_rig()
             if number == script.leader:
                 self._await_middle(number)
                 self._replace_leader(number)
+            if number == script.rig + 1:
+                self._replace_rig()
             result = self._await_result(number)
             killed = f"; {result['killed']} driver killed and replaced" if result["killed"] else ""
             say(f"cavity at {result['cavity_frequency']:.4f}: splitting {result['splitting']:.5f}{killed}")

@@ -78,9 +78,32 @@ def k_alpha_kev(hits: NDArray[np.void]) -> float:
     return middle
 
 
-def pace(recorded_s: NDArray[np.float64], replayed_s: NDArray[np.float64]) -> float:
-    """Return how many times as fast as it was recorded something was replayed; nan if that cannot be said."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast something was replayed; all is nan if that cannot be said.
+
+    Attributes
+    ----------
+    factor : float
+        Times as fast as it was recorded.
+    uncertainty : float
+        Relative. A computer that makes somebody wait moves events off the line through all of them, and
+        turns that line: by three times the largest distance, per length of the replay, if it does so once.
+        Twice as much is allowed for.
+    """
+
+    factor: float
+    uncertainty: float
+
+
+def pace(recorded_s: NDArray[np.float64], replayed_s: NDArray[np.float64]) -> Pace:
+    """Find the pace of a replay, by the line through the moments of all events."""
+    nan = float("nan")
     if len(recorded_s) != len(replayed_s) or len(recorded_s) < 2:
-        return float("nan")
-    slope = np.polyfit(recorded_s - recorded_s[0], replayed_s - replayed_s[0], 1)[0]
-    return float(1.0 / slope) if slope > 0 else float("nan")
+        return Pace(nan, nan)
+    recorded, replayed = recorded_s - recorded_s[0], replayed_s - replayed_s[0]
+    slope, start = np.polyfit(recorded, replayed, 1)
+    if slope <= 0:
+        return Pace(nan, nan)
+    scatter = float(np.abs(replayed - slope * recorded - start).max())
+    return Pace(float(1.0 / slope), 6.0 * scatter / float(slope * recorded[-1]))

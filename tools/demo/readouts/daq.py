@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Readouts per second while the shutter is open.
 RATE: Final = 20_000.0
 #: Seconds from map to map.
-MAP_INTERVAL_S: Final = 0.025
+MAP_INTERVAL_S: Final = 0.05
 #: Readouts from map to map.
 READOUTS_PER_MAP: Final = round(RATE * MAP_INTERVAL_S)
 #: Faster than the rate, so that there is time left for the map.

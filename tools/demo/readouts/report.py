@@ -28,11 +28,11 @@ def monitors_table(session: Session) -> str:
 
 def maps_table(session: Session) -> str:
     """How many maps went where."""
-    pace_found = pace(session.recorded_s, session.replayed_s)
+    factor = pace(session.recorded_s, session.replayed_s).factor
     rows = [
         ("sent", len(session.sent_maps), f"{MAP_SIZE} bytes each, in fragments of one Ethernet frame"),
         ("recorded", len(session.recorded), "by udp-multicast record"),
-        ("replayed", len(session.replayed), f"by udp-multicast replay, {pace_found:.2f} times as fast"),
+        ("replayed", len(session.replayed), f"by udp-multicast replay, {factor:.2f} times as fast"),
     ]
     return "\n".join(
         ["Maps of all hits", *(f"  {what:<20} {number:6}   {how}" for what, number, how in rows)]

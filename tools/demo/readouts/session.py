@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 #: Exposures; the late monitor comes in the second.
 EXPOSURES: Final = 4
-#: Seconds between them: long enough for slow monitors to catch up.
-SHUTTER_CLOSED_S: Final = 0.2
+#: Seconds between them: long enough for slow monitors to catch up, also if the computer is busy.
+SHUTTER_CLOSED_S: Final = 0.5
 #: Bytes, some 150 hits; and milliseconds of drawing in every 100.
 SMALL_BUFFER: Final = 65_536
 DRAWING_MS: Final = 50
 #: Seconds that the recorder may take after the last map.
-RECORDER_PATIENCE_S: Final = 5.0
+RECORDER_PATIENCE_S: Final = 20.0
 #: How much faster the replay is than the recording.
-SPEED: Final = 4.0
+SPEED: Final = 2.0
 
 
 def run(readouts_per_exposure: int, progress: Progress) -> Session:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 #: The rigs: transport, and seconds that each takes for what it is told.
 RIGS: Final = {"behaviour": ("udp", 0.10), "video": ("udp", 0.15), "ephys": ("tcp", 0.20)}
+#: Seconds that a living end may take to confirm a message, on a computer that has other things to do.
+ECHO_S: Final = 10.0
 #: Which of them is killed.
 MORTAL: Final = "video"
 

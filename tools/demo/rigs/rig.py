@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reporting import end_of_input, report
 
 from echo_rig import EchoProtocol, ExpStatus
+from rigs.account import ECHO_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -131,6 +132,7 @@ async def serve(scheme: str, name: str, work_s: float) -> None:
     over = end_of_input()
     acquisition = Acquisition(work_s)
     async with await listen(scheme, name) as rig:
+        rig.default_echo_timeout = ECHO_S
         answer_to(rig, acquisition)
         report("listening", uri=rig.server_uri)
         while not over.is_set():

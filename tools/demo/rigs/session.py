@@ -22,7 +22,7 @@ from processes import LEAVE_TIMEOUT_S, ProcessError
 
 from echo_rig import EchoProtocol, ExpStatus, RoundError, Services
 from echo_rig.heartbeat import Heartbeat, RigState
-from rigs.account import MORTAL, RIGS, Change, Rig, Round, Session
+from rigs.account import ECHO_S, MORTAL, RIGS, Change, Rig, Round, Session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -36,12 +36,12 @@ SETTINGS: Final = {"protocol": "demo"}
 ROUNDS: Final = 5
 #: Seconds that the experiment runs before the rig dies, and goes on without it.
 RUNNING_S: Final = 0.5
-#: Seconds of silence: then a rig is pinged, late, gone.
+#: Seconds of silence: then a rig is pinged, late, gone. A busy computer makes a rig wait for a second or two.
 PING_S: Final = 0.1
-LATE_S: Final = 1.0
-GONE_S: Final = 2.0
+LATE_S: Final = 5.0
+GONE_S: Final = 10.0
 #: Seconds for the heartbeat to notice a death.
-PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 30.0
 
 
 def run(progress: Progress) -> Session:
@@ -116,6 +116,7 @@ async def _conduct(
             client = await EchoProtocol.client(
                 uri, name=name, log=logging.getLogger(f"echo_rig.{name}"), numbering=True
             )
+            client.default_echo_timeout = ECHO_S
             clients[name] = await stack.enter_async_context(client)
         heartbeat = await stack.enter_async_context(
             Heartbeat(clients, interval_s=PING_S, late_s=LATE_S, gone_s=GONE_S)
