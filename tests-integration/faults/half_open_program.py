@@ -2,7 +2,7 @@
 
 Times of the liveness options that a package sets are taken for 30 times as long as they are, so that a minute
 is two seconds. The program says on which port it is, waits for a line, and then tells of each end how many
-seconds after that it noticed.
+seconds after that it noticed, and how many of them this process was kept from running by others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 
 FASTER = 30
+#: Seconds that it sleeps to see how much longer that takes.
+GLANCE_S = 0.02
 #: Seconds until an end that notices nothing is given up.
 LIMIT_S = 30.0
 
@@ -34,29 +36,46 @@ def _setsockopt(sock: socket.socket, level: int, option: int, *value: object) ->
 
 
 class Watch:
-    """Who noticed when."""
+    """Who noticed when; beside it a thread looks how late this process is woken."""
 
     def __init__(self) -> None:
         self.began = 0.0
-        self._threads: list[threading.Thread] = []
-        self.seconds: dict[str, float] = {}
+        #: For each end: until it noticed, and how many of them this process should have run and did not.
+        self.seconds: dict[str, tuple[float, float]] = {}
+        self._stalled = 0.0
+        self._is_over = threading.Event()
+        self._looking = threading.Thread(target=self._look, daemon=True)
 
     def ready(self, port: int) -> None:
         """Say that the connection stands, and wait until it is taken away."""
         print(json.dumps({"port": port}), flush=True)
         sys.stdin.readline()
         self.began = time.monotonic()
+        self._looking.start()
+
+    def _look(self) -> None:
+        before = time.monotonic()
+        while not self._is_over.wait(GLANCE_S):
+            now = time.monotonic()
+            self._stalled += now - before - GLANCE_S
+            before = now
+
+    def over(self) -> None:
+        """Look no more."""
+        self._is_over.set()
+        self._looking.join(LIMIT_S)
 
     def noticed(self, end: str) -> None:
         """This end knows now."""
-        self.seconds.setdefault(end, round(time.monotonic() - self.began, 2))
+        taken = time.monotonic() - self.began
+        self.seconds.setdefault(end, (round(taken, 2), round(self._stalled, 2)))
 
     def until(self, end: str, condition: Callable[[], bool]) -> None:
         """Look until this end knows."""
         while not condition():
             if time.monotonic() - self.began > LIMIT_S:
                 return
-            time.sleep(0.02)
+            time.sleep(GLANCE_S)
         self.noticed(end)
 
 
@@ -148,7 +167,7 @@ def echo_rig(watch: Watch) -> None:
                     watch.noticed("client")
                 if not server.addresses:
                     watch.noticed("server")
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(GLANCE_S)
 
     asyncio.run(main())
 
@@ -164,4 +183,5 @@ if __name__ == "__main__":
     socket.socket.setsockopt = _setsockopt
     shared = Watch()
     KINDS[sys.argv[1]](shared)
+    shared.over()
     print(json.dumps(shared.seconds), flush=True)

@@ -23,7 +23,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+
+from dice import Faults, copies
 
 DEVICE = "cable"
 ADDRESSES = ("10.78.0.1", "10.78.0.2")
@@ -34,22 +36,10 @@ _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 _CLONE_NEWNET = 0x40000000
 _IPV4 = b"\x08\x00"
 _TCP, _UDP = 6, 17
+#: What is before is not changed, so that a frame arrives and a checksum has to notice.
+_ADDRESSES_END = 34
 #: Largest frame of such a device.
 _FRAME_SIZE = 65535
-
-
-@dataclass
-class Faults:
-    """What happens to a frame; probabilities, and seconds."""
-
-    loss: float = 0.0
-    duplication: float = 0.0
-    reordering: float = 0.0
-    corruption: float = 0.0
-    delay_s: float = 0.0
-    spread_s: float = 0.0
-    held_s: float = 0.005
-    is_up: bool = True
 
 
 @dataclass(order=True)
@@ -66,7 +56,8 @@ class Cable:
     """Decides about frames: no device, no clock, so that it can be tried without root."""
 
     def __init__(self, seed: int) -> None:
-        self.faults = Faults()
+        self.faults = Faults(delay_s=0.0)
+        self.is_up = True
         self.counts: Counter[str] = Counter()
         self._dice = random.Random(seed)
         self._due: list[Due] = []
@@ -74,40 +65,24 @@ class Cable:
 
     def set(self, knobs: dict[str, float | bool]) -> None:
         """Take new faults; the others stay as they are."""
-        known = {one.name for one in fields(Faults)}
+        known = {one.name for one in fields(Faults)} | {"is_up"}
         if unknown := set(knobs) - known:
             raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
-        for name, value in knobs.items():
-            setattr(self.faults, name, value)
+        self.is_up = bool(knobs.get("is_up", self.is_up))
+        self.faults = replace(self.faults, **{name: knobs[name] for name in knobs if name != "is_up"})
 
     def take(self, side: int, frame: bytes, now: float) -> None:
         """A frame came in on one side."""
-        faults, dice = self.faults, self._dice
-        if not faults.is_up:
+        if not self.is_up:
             self.counts["down"] += 1
             return
         if frame[12:14] != _IPV4 or frame[23] not in (_TCP, _UDP):
             self._push(now, side, frame)
             return
         self.counts["taken"] += 1
-        if dice.random() < faults.loss:
-            self.counts["lost"] += 1
-            return
-        copies = 1
-        if dice.random() < faults.duplication:
-            copies = 2
-            self.counts["doubled"] += 1
-        for _ in range(copies):
-            at = now + faults.delay_s + dice.random() * faults.spread_s
-            if dice.random() < faults.reordering:
-                self.counts["held"] += 1
-                at += faults.held_s
-            copy = frame
-            if dice.random() < faults.corruption:
-                self.counts["corrupted"] += 1
-                copy = _corrupted(frame, dice)
+        for delay_s, copy in copies(frame, self.faults, self._dice, self.counts, spared=_ADDRESSES_END):
             self.counts["passed"] += 1
-            self._push(at, side, copy)
+            self._push(now + delay_s, side, copy)
 
     def _push(self, at: float, side: int, frame: bytes) -> None:
         self._serial += 1
@@ -123,13 +98,6 @@ class Cable:
         while self._due and self._due[0].at <= now:
             one = heapq.heappop(self._due)
             yield one.side, one.frame
-
-
-def _corrupted(frame: bytes, dice: random.Random) -> bytes:
-    changed = bytearray(frame)
-    # Behind the addresses, so that it arrives and a checksum has to notice.
-    changed[dice.randrange(34, len(changed))] ^= 1 << dice.randrange(8)
-    return bytes(changed)
 
 
 def open_device(process: int, address: str) -> int:

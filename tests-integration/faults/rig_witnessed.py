@@ -19,9 +19,6 @@ import termios
 
 from echo_rig import EchoProtocol
 
-# Of Linux, and not in Python's module: nine numbers of which the last one is how many datagrams were dropped
-# because the program did not read them in time.
-_SO_MEMINFO, _MEMINFO = 55, struct.Struct("9I")
 # Seconds; for a message on a bad network and a busy machine.
 PATIENCE_S = 60.0
 
@@ -38,13 +35,11 @@ async def read_all(end: EchoProtocol) -> None:
 
 
 def counted(end: EchoProtocol, heard: list[int]) -> dict[str, int]:
-    """What it has counted of the one other end, and what the system has of the socket."""
+    """What it has counted of the one other end."""
     (link,) = end._links.values()
-    memory = socket_of(end).getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
     return {
         **dataclasses.asdict(link.conversation.counters),
         "retransmissions": link.conversation.retransmissions,
-        "dropped": _MEMINFO.unpack(memory)[8],
         "heard": len(heard),
         "distinct": len(set(heard)),
     }

@@ -11,37 +11,12 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any
+
+from dice import Faults, copies
 
 Address = Hashable
 Receive = Callable[[bytes, Any], object]
-
-
-@dataclass(frozen=True)
-class Faults:
-    """What happens to a datagram; probabilities, and seconds."""
-
-    loss: float = 0.0
-    duplication: float = 0.0
-    #: This part of the datagrams is held back by `held_s`, so that later ones overtake them.
-    reordering: float = 0.0
-    corruption: float = 0.0
-    delay_s: float = 0.001
-    spread_s: float = 0.0
-    held_s: float = 0.005
-
-    @classmethod
-    def roll(cls, dice: random.Random) -> Faults:
-        """Any mixture, from a perfect network to one that loses half."""
-        return cls(
-            loss=dice.choice((0.0, 0.01, 0.1, 0.3, 0.5)),
-            duplication=dice.choice((0.0, 0.05, 0.3)),
-            reordering=dice.choice((0.0, 0.1, 0.5)),
-            delay_s=dice.choice((0.0001, 0.001, 0.03)),
-            spread_s=dice.choice((0.0, 0.001, 0.02)),
-            held_s=dice.choice((0.005, 0.05)),
-        )
 
 
 class Network:
@@ -125,24 +100,8 @@ class Network:
 
     def send(self, source: Address, destination: Address, data: bytes) -> None:
         """Put a datagram on its way."""
-        faults, dice = self.faults, self.random
         self.counts["sent"] += 1
-        if dice.random() < faults.loss:
-            self.counts["lost"] += 1
-            return
-        copies = 1
-        if dice.random() < faults.duplication:
-            copies = 2
-            self.counts["doubled"] += 1
-        for _ in range(copies):
-            delay_s = faults.delay_s + dice.random() * faults.spread_s
-            if dice.random() < faults.reordering:
-                self.counts["held"] += 1
-                delay_s += faults.held_s
-            copy = bytes(data)
-            if copy and dice.random() < faults.corruption:
-                self.counts["corrupted"] += 1
-                copy = _corrupted(copy, dice)
+        for delay_s, copy in copies(bytes(data), self.faults, self.random, self.counts):
             self.after(delay_s, self._arrive, source, destination, copy)
 
     def _arrive(self, source: Address, destination: Address, data: bytes) -> None:
@@ -160,12 +119,6 @@ class Network:
             return
         self.counts["arrived"] += 1
         receive(data, source)
-
-
-def _corrupted(data: bytes, dice: random.Random) -> bytes:
-    changed = bytearray(data)
-    changed[dice.randrange(len(changed))] ^= 1 << dice.randrange(8)
-    return bytes(changed)
 
 
 class Stream:

@@ -162,7 +162,6 @@ def burst(send, growth):
     growth.look()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.fault("C13", "udp-multicast", "LM")
 @pytest.mark.parametrize("kind", ["readouts", "channels"])
 def test_c13_a_burst_into_a_small_buffer_costs_no_memory_and_every_datagram_is_counted(figure, kind):
@@ -193,7 +192,6 @@ def test_c13_a_burst_into_a_small_buffer_costs_no_memory_and_every_datagram_is_c
     figure(f"{kind}: {len(found)} held, {counts.kernel_drops} dropped and counted; memory grew by {growth}")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.fault("C13", "udp-multicast", "LM")
 def test_c13_a_burst_into_a_background_queue_takes_what_the_queue_may_hold(figure):
     """L M: nobody fetches; the queue holds the newest, and each of the others is in one number."""
@@ -623,7 +621,6 @@ def held():
     return measure.running_threads(), sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.fault("C23", "udp-multicast", "TE")
 @pytest.mark.parametrize("act", [one_by_one, in_batches, in_the_background, on_channels, in_a_loop])
 def test_c23_any_call_that_fails_is_told_as_such_in_time_and_leaves_nothing_behind(caplog, figure, act):

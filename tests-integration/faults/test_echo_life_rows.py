@@ -11,7 +11,6 @@ import logging
 import os
 import pickle
 import signal
-import socket
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ from multiprocessing.reduction import ForkingPickler
 import history
 import measure
 import pytest
-from rig_player import tell, tell_blocking
+from rig_player import free_uri, tell, tell_blocking
 
 from echo_rig import EchoProtocol, ForeignProcessError, Heartbeat, Services, clock_offset, sync
 
@@ -28,13 +27,6 @@ from echo_rig import EchoProtocol, ForeignProcessError, Heartbeat, Services, clo
 LIMIT_S = 20.0
 
 EITHER = pytest.mark.parametrize("scheme", ["udp", "tcp"])
-
-
-def free_uri(scheme):
-    kind = socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"{scheme}://127.0.0.1:{probe.getsockname()[1]}"
 
 
 @contextlib.contextmanager

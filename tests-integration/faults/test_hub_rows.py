@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import threading
 import time
 
 import numpy as np
 import pytest
+from drivers import Recorder, running
 from failing_socket import fail_each_call
 from proxy import Faults, TcpProxy
 
@@ -21,33 +21,6 @@ STEPS, MOLECULES = 20, 3
 def fields(step):
     """Numbers with all kinds of bits."""
     return np.random.default_rng(step).normal(size=(MOLECULES, 3)) * 10.0 ** np.arange(-200, 100, 100)
-
-
-class Recorder:
-    """A molecule that answers with the field, turned round, and knows what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, field):
-        self.asked.append(np.array(field))
-        return np.asarray(field)[::-1]
-
-
-@contextlib.contextmanager
-def running(*clients):
-    """Drivers and bridges in threads of their own; the hub stops them."""
-    threads = [threading.Thread(target=one.run) for one in clients]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for one in clients:
-            one.stop()
-        for thread in threads:
-            thread.join(LIMIT_S)
-            assert not thread.is_alive()
 
 
 @pytest.mark.fault("C1", "mxl-sockets", "LW")

@@ -168,6 +168,7 @@ def test_c01_commands_and_replies_byte_by_byte_are_what_they_were(served, figure
 
 
 @pytest.mark.fault("C6", "json-socket", "LWT")
+@pytest.mark.fault("D9", "json-socket", "LWT")
 def test_c06_clients_that_stall_anywhere_hold_up_nobody_and_return_in_time(served, figure):
     """L W T: 20 connections stop at a byte of command or reply; another client makes 200 commands."""
     server, asked = served
@@ -199,7 +200,10 @@ def test_c06_clients_that_stall_anywhere_hold_up_nobody_and_return_in_time(serve
     assert all(isinstance(one.reply, TimeoutError | ConnectionError) for one in late)
     # On an idle machine no more than half a second over its own timeout of 1 s; the connection has a minute.
     assert max(times) < LIMIT_S
-    figure(f"20 stalled commands of timeout 1 s returned after {min(times):.2f} to {max(times):.2f} s")
+    figure(
+        f"20 stalled commands of timeout 1 s returned after {min(times):.2f} to {max(times):.2f} s, "
+        f"{len(steady)} of another client were answered meanwhile"
+    )
 
 
 @pytest.mark.fault("C19", "json-socket", "M")
@@ -270,7 +274,6 @@ def test_c07_a_flood_of_silent_strangers_takes_no_more_than_the_connections_allo
 
 
 @pytest.mark.fault("C8", "json-socket", "L")
-@pytest.mark.timeout(180)
 def test_c08_a_server_killed_and_started_on_its_port_does_no_command_twice(tmp_path, figure):
     """L: four clients while the server is killed four times, between what a command does and its reply.
 
@@ -503,7 +506,6 @@ def from_ours(port, exchange, operation):
 
 
 @pytest.mark.fault("C25", "json-socket", "LW")
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("server", "client"),
     [(as_server, from_recording), (as_recording, from_ours)],

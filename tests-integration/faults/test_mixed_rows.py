@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import random
 import signal
-import threading
 
 import numpy as np
 import pytest
+from drivers import Recorder, running
 from namespaces import Namespace, Program, python
 from peer_programs import PEERS_MAY_WARN, Place, Programs, mxl_driver, mxl_hub, our_hub
 from proxy import Faults, TcpProxy
+from rig_player import place_of
 from test_peers_iblutil import free_uri, real_peer
 
 from echo_rig import EchoProtocol
 from mxl_sockets import Driver
 
-pytestmark = [pytest.mark.peer, PEERS_MAY_WARN, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer, PEERS_MAY_WARN]
 
 LIMIT_S = 45.0
 STEPS = 20
@@ -30,33 +31,6 @@ TWO_LEVEL = {"omega": 0.242, "mu12": 187, "orientation": 2, "pe_initial": 0.0}
 def field(step):
     """As of a weak pulse, with all kinds of bits."""
     return np.random.default_rng(step).normal(size=3) * 1e-4
-
-
-class Recorder:
-    """A molecule that answers with the field, turned round, and knows what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, vector):
-        self.asked.append(np.array(vector))
-        return np.asarray(vector)[::-1]
-
-
-@contextlib.contextmanager
-def running(*drivers):
-    """Our drivers, in threads of their own."""
-    threads = [threading.Thread(target=one.run, daemon=True) for one in drivers]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for one in drivers:
-            one.stop()
-        for thread in threads:
-            thread.join(LIMIT_S)
-            assert not thread.is_alive()
 
 
 @pytest.mark.fault("C1", "mxl-sockets", "LW")
@@ -165,11 +139,6 @@ def run(coroutine):
             return await coroutine
 
     return asyncio.run(limited())
-
-
-def place_of(uri):
-    host, _, port = uri.partition("://")[2].rpartition(":")
-    return host, int(port)
 
 
 # -- C1 and C4: the original takes each read for a message, so what it reads comes in one piece

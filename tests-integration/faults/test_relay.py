@@ -85,7 +85,6 @@ def test_what_finds_addresses_passes_any_faults_but_not_a_pulled_cable():
     sys.platform != "linux" or os.geteuid() != 0 or not Path(relay.TUN).exists(),
     reason="TAP devices in other namespaces are for root on Linux",
 )
-@pytest.mark.timeout(100)
 def test_between_two_namespaces_what_arrives_is_what_the_relay_has_passed(tmp_path):
     """2000 datagrams, some lost, doubled and out of order: the counts of both agree to the last one."""
     with network_namespaces(2, "true", "this test needs two network namespaces") as hosts:

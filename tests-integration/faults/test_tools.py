@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import random
@@ -367,6 +368,22 @@ def test_the_failure_of_a_run_names_the_call():
     with pytest.raises(OSError, match=r".") as caught:
         fail_each_call(run, ["send"], errno.EPIPE)
     assert caught.value.__notes__ == ["call 0 of send failed with Broken pipe"]
+
+
+def test_a_run_that_was_cut_short_is_played_again_and_one_that_always_is_fails_the_test():
+    lengths = iter([1, 0, 3, 3, 3])
+
+    def run(failing):
+        near, far = socket.socketpair()
+        with near, far, failing.installed():
+            for _ in range(next(lengths)):
+                with contextlib.suppress(BlockingIOError):
+                    near.send(b"x")
+
+    assert fail_each_call(run, ["send"], errno.EAGAIN, least=3) == 3
+    assert next(lengths, None) is None
+    with pytest.raises(AssertionError, match=r"0 calls of \['send'\], and not 1"):
+        fail_each_call(lambda failing: None, ["send"], errno.EAGAIN, least=1)
 
 
 # -- histories

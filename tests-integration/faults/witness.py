@@ -1,8 +1,9 @@
 """An independent witness: what Wireshark's tools saw leave one host and come to another.
 
 The hosts are network namespaces. Between them is a switch whose packet filter loses datagrams, or the relay,
-which loses, doubles and reorders them; both count what they do. What the witness saw has to be what they did,
-and what our programs have counted.
+which loses, doubles and reorders them, and changes bits if wanted; both count what they do. What the witness
+saw has to be what they did, and what our programs have counted. A changed datagram is one that the checksum
+of UDP gives away, to the witness as to the system.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ table bridge lab {{
 _DROP = "numgen random mod 100 < 20 counter name dropped drop"
 # Held back for less time than 511 readouts take, beyond which one is not late but of another life.
 _FAULTS = {"loss": 0.1, "duplication": 0.05, "reordering": 0.1, "held_s": 0.002}
-_GOOD = {"loss": 0.0, "duplication": 0.0, "reordering": 0.0}
+_GOOD = {"loss": 0.0, "duplication": 0.0, "reordering": 0.0, "corruption": 0.0}
+#: Part of the datagrams of which one bit is changed, by the relay that does so.
+_CORRUPTION = 0.1
 # Behind all that is held.
 _BEHIND_S = 0.05
 
@@ -99,7 +102,7 @@ class Capture:
 
     def payloads(self, selection: str) -> list[str]:
         """What Wireshark's own decoder finds in the file, in its order; in hexadecimal digits."""
-        command = ["tshark", "-n", "-r", str(self._path), "-Y", selection]
+        command = ["tshark", "-n", "-r", str(self._path), "-o", "udp.check_checksum:TRUE", "-Y", selection]
         done = subprocess.run(
             [*command, "-T", "fields", "-e", "udp.payload"],
             capture_output=True,
@@ -115,17 +118,25 @@ class Capture:
 class Network:
     """Two hosts, and what is between them."""
 
+    #: What to add to a selection of datagrams that came, so that those are left of which no bit was changed.
+    #: Over the relay alone: what goes from one host to another by a switch never gets a checksum.
+    intact = ""
+
     def __init__(self, hosts: Sequence[Namespace], addresses: Sequence[str], directory: Path) -> None:
         self.hosts = hosts
         self.addresses = addresses
         self._directory = directory
+
+    def refused(self) -> list[dict[str, int]]:
+        """What the system of each host has refused: changed datagrams, and those for which was no room."""
+        return [refused_by(host) for host in self.hosts]
 
     def set_faults(self, are_on: bool) -> None:
         """Let it be as bad as it can, or good; what comes afterwards does not overtake what came before."""
         raise NotImplementedError
 
     def counts(self) -> dict[str, int]:
-        """What it did so far: taken, passed, lost, doubled; those that it can tell."""
+        """What it did so far: taken, passed, lost, doubled, corrupted; those that it can tell."""
         raise NotImplementedError
 
     @contextlib.contextmanager
@@ -175,34 +186,59 @@ class SwitchNetwork(Network):
 
     def counts(self) -> dict[str, int]:
         """Only what was lost."""
-        return {"lost": self._switch.counters("bridge lab")["dropped"], "doubled": 0}
+        return {"lost": self._switch.counters("bridge lab")["dropped"], "doubled": 0, "corrupted": 0}
 
 
 class RelayNetwork(Network):
     """The relay; what it takes and passes it counts."""
 
-    def __init__(self, hosts: Sequence[Namespace], stack: contextlib.ExitStack, directory: Path) -> None:
+    # A checksum that became 0 says that there is none; all else is as it was then.
+    intact = " && udp.checksum.status in {1, 3}"
+
+    def __init__(
+        self,
+        hosts: Sequence[Namespace],
+        stack: contextlib.ExitStack,
+        directory: Path,
+        corruption: float,
+    ) -> None:
         super().__init__(hosts, relay.ADDRESSES, directory)
+        self._corruption = corruption
         command = python(relay.__file__, *(str(host.holder) for host in hosts), "8")
         self._relay = stack.enter_context(Program(Namespace([], 0), command, directory))
         assert self._relay.line() == "ready", self._relay.describe()
 
     def _tell(self, knobs: dict[str, Any]) -> dict[str, int]:
         self._relay.tell(json.dumps(knobs))
-        return {"lost": 0, "doubled": 0, "taken": 0, **json.loads(self._relay.line())}
+        return {"lost": 0, "doubled": 0, "corrupted": 0, "taken": 0, **json.loads(self._relay.line())}
 
     def set_faults(self, are_on: bool) -> None:
-        """Lose, double and reorder, or nothing of these."""
-        self._tell({**_FAULTS, "delay_s": 0.0} if are_on else {**_GOOD, "delay_s": _BEHIND_S})
+        """Lose, double, reorder and change, or nothing of these."""
+        bad = {**_FAULTS, "corruption": self._corruption, "delay_s": 0.0}
+        self._tell(bad if are_on else {**_GOOD, "delay_s": _BEHIND_S})
 
     def counts(self) -> dict[str, int]:
         """All that it counts."""
         return self._tell({})
 
 
+KINDS = ["switch", "relay", "relay that changes bits"]
+
+
+def refused_by(host: Namespace) -> dict[str, int]:
+    """What a host's system counts of the datagrams that it gave to no program."""
+    names, numbers = (
+        line.split()[1:]
+        for line in host.run("cat", "/proc/net/snmp").splitlines()
+        if line.startswith("Udp: ")
+    )
+    counts = dict(zip(names, map(int, numbers), strict=True))
+    return {"changed": counts["InCsumErrors"], "no room": counts["RcvbufErrors"]}
+
+
 @contextlib.contextmanager
 def made(kind: str, directory: Path) -> Iterator[Network]:
-    """Make a network, ``switch`` or ``relay``; skips the test where that, or a witness, is not to be had."""
+    """Make a network, one of `KINDS`; skips the test where that, or a witness, is not to be had."""
     if sys.platform != "linux":
         pytest.skip("network namespaces are a thing of Linux")
     for program in ("dumpcap", "tshark"):
@@ -216,7 +252,7 @@ def made(kind: str, directory: Path) -> Iterator[Network]:
         if os.geteuid() != 0 or not Path(relay.TUN).exists():
             pytest.skip("TAP devices in other namespaces are for root")
         hosts = stack.enter_context(network_namespaces(2, "true", "this test needs two network namespaces"))
-        yield RelayNetwork(hosts, stack, directory)
+        yield RelayNetwork(hosts, stack, directory, 0.0 if kind == "relay" else _CORRUPTION)
 
 
 @dataclass

@@ -155,7 +155,7 @@ def test_close_ends_even_if_a_readout_class_does_not(make_receiver, make_sender,
             return data
 
     monkeypatch.setattr("udp_multicast.background._LEAVE_S", 0.01)
-    monkeypatch.setattr("udp_multicast._inlet._LEAVE_S", 0.01)
+    monkeypatch.setattr("udp_multicast._inlet.LEAVE_S", 0.01)
     receiver = make_receiver(Stuck)
     queue = BackgroundReceiver(receiver)
     try:

@@ -15,6 +15,7 @@ from collections import deque
 import pytest
 
 from udp_multicast import MulticastSender, ReceiverClosed, _options
+from udp_multicast._batch import BatchSender, runs
 from udp_multicast.channels import (
     ChannelReceiver,
     ChannelSender,
@@ -208,7 +209,7 @@ def test_large_messages_are_received_where_they_belong(make_receiver, make_socke
 
 
 def test_large_messages_that_wait_as_a_whole_are_received_where_they_belong(make_receiver, make_socket):
-    """All but two fragments of each from the second on, though the last one of the first came alone."""
+    """All but the first and last fragment of each from the second on, though that of the first came alone."""
     receiver = make_receiver()
     sock = make_socket(receiver)
     found = numbers_in_place(receiver)
@@ -221,8 +222,114 @@ def test_large_messages_that_wait_as_a_whole_are_received_where_they_belong(make
             sock.send(small(99))  # not large, and not enough to think of anything else
             with contextlib.suppress(TimeoutError):
                 receiver.receive(0)
-    of_each = len(fragments_of(0, 300_000)) - 3
+    of_each = len(fragments_of(0, 300_000)) - 2
     assert sum(entered for entered, _ in found) == 4 * of_each
+
+
+def calls_for_many(receiver):
+    """How many datagrams each call for several brought."""
+    found = []
+    slots = receiver._reception._slots
+    fetch = slots._fetch
+
+    def spy(*arguments):
+        found.append(fetch(*arguments))
+        return found[-1]
+
+    slots._fetch = spy
+    return found
+
+
+def test_who_keeps_up_fetches_one_by_one_and_asks_for_several_now_and_then(make_receiver, make_socket):
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    found = calls_for_many(receiver)
+    for number in range(19):
+        sock.send(small(number))
+        assert receiver.receive().sequence == number
+    assert found == [1, 1, 1], "each ninth"
+
+
+def test_who_falls_behind_fetches_several_in_a_call_again(make_receiver, make_socket):
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    sock.send(small(0))
+    receiver.receive()
+    found = calls_for_many(receiver)
+    for number in range(1, 51):
+        sock.send(small(number))
+    assert [receiver.receive().sequence for _ in range(50)] == list(range(1, 51))
+    assert found == [16, 16, 10], "after eight"
+
+
+def test_messages_of_one_long_datagram_come_one_by_one(make_receiver, make_socket):
+    """Where memory stays in the cache."""
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    found = calls_for_many(receiver)
+    for number in range(6):
+        sock.send(small(number, payload_of(number, 50_000)))
+        sock.send(small(100 + number, payload_of(number, 50_000)))
+        assert [one.readout for one in drained(receiver)] == [payload_of(number, 50_000)] * 2
+    assert sum(found) == 2, "the first ones"
+
+
+@pytest.mark.parametrize("group", ["239.255.76.69", "::1"])
+def test_a_sender_has_one_name_however_its_datagrams_came(cleanup, group):
+    interface = None if ":" in group else LOOPBACK
+    receiver = cleanup.enter_context(
+        ChannelReceiver(None, None, group, 0, timeout=LIMIT_S, interface=interface)
+    )
+    sender = cleanup.enter_context(ChannelSender("ADC", group, receiver.port, interface=interface))
+    for _ in range(20):
+        sender.send(b"hello")
+        receiver.receive()
+    (name,) = receiver.statistics.senders
+    assert receiver.statistics.senders[name].messages == 20
+    assert name[1] == sender._outlet.sender.getsockname()[1]
+
+
+def test_who_waits_for_one_datagram_is_woken_by_the_end(make_receiver, make_socket):
+    """Also where senders are looked at: nobody sent what wakes him."""
+    receiver = make_receiver(timeout=None, sources=[LOOPBACK])
+    sock = make_socket(receiver)
+    sock.send(small(0))
+    receiver.receive()
+    begun = threading.Event()
+
+    def close():
+        begun.wait(LIMIT_S)
+        receiver.close()
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    try:
+        with pytest.raises(ReceiverClosed):  # noqa: PT012 - any moment from here on
+            begun.set()
+            receiver.receive()
+    finally:
+        thread.join(LIMIT_S)
+
+
+def test_a_long_message_beyond_the_limit_is_refused(cleanup, make_socket):
+    told = []
+    receiver = cleanup.enter_context(
+        ChannelReceiver(
+            None,
+            None,
+            GROUP,
+            0,
+            interface=LOOPBACK,
+            timeout=LIMIT_S,
+            max_size=49_999,
+            on_broken=lambda _, error: told.append(error),
+        )
+    )
+    sock = make_socket(receiver)
+    sock.send(small(0, bytes(50_000)))
+    sock.send(small(1, bytes(49_999)))
+    assert receiver.receive().sequence == 1
+    assert [type(error).__name__ for error in told] == ["FrameTooLarge"]
 
 
 def test_broken_datagrams_are_told_in_their_turn(make_receiver, make_socket):
@@ -328,6 +435,99 @@ def test_whatever_arrives_it_is_what_one_by_one_would_be(make_receiver, make_soc
     one = make_receiver()
     assert everything(one, [make_socket(one) for _ in range(3)], datagrams) == found
     assert found[0], "nothing came through"
+
+
+def feed_in_batches(receiver, datagrams):
+    """The messages that come of datagrams, those of one sender together as far as they have one size."""
+    found = []
+    for start in range(0, len(datagrams), 3):  # three of the longest fit into the usual buffer
+        some = datagrams[start : start + 3]
+        for sock in dict.fromkeys(sock for sock, _ in some):
+            several = [data for one, data in some if one is sock]
+            BatchSender(sock, sock.getpeername(), sock.send, MAX_DATAGRAM).send(several)
+        found += drained(receiver)
+    return found
+
+
+@pytest.mark.parametrize("linux", [True, False])
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_arrives_together_it_is_what_one_by_one_would_be(
+    make_receiver, make_socket, monkeypatch, seed, linux
+):
+    """Also where fragments were expected."""
+    source = random.Random(seed)
+    datagrams = []
+    for number, size in enumerate([LARGE, *(source.choice([0, 50, 900, LARGE]) for _ in range(12))]):
+        for parts in encode_message(
+            number, "ADC", payload_of(number, size), source.choice([1000, MAX_DATAGRAM])
+        ):
+            datagrams.append((0, b"".join(parts)))
+            if not source.randrange(5):
+                count = source.randrange(2, 12)
+                datagrams += [(1, small(len(datagrams) + each, bytes(700))) for each in range(count)]
+    if not linux:
+        monkeypatch.setattr(_options, "LINUX", False)
+    together = make_receiver()
+    together._reception.inlet.enable_gro()
+    sockets = [make_socket(together) for _ in range(2)]
+    found = feed_in_batches(together, [(sockets[sender], data) for sender, data in datagrams])
+    monkeypatch.setattr(_options, "LINUX", False)
+    one = make_receiver()
+    sockets = [make_socket(one) for _ in range(2)]
+    expected = feed(one, [(sockets[sender], data) for sender, data in datagrams])
+    numbers = [
+        [(each.sequence, each.readout) for each in some if len(each.readout) != 700]
+        for some in (found, expected)
+    ]
+    assert numbers[0] == numbers[1]
+    assert len(found) == len(expected)
+    assert together.statistics.datagrams == one.statistics.datagrams == len(datagrams)
+
+
+def test_a_batch_as_long_as_a_fragment_that_was_expected_is_no_fragment(make_receiver, make_socket):
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    feed(receiver, [(sock, data) for data in fragments_of(0)])
+    receiver._reception.inlet.enable_gro()
+    first, *others = fragments_of(1)
+    feed(receiver, [(sock, first)])
+    head = others[0][:20]
+    batch = [head + bytes(5019), *[small(9).ljust(5039)] * 11, small(10).ljust(5039)]
+    assert sum(map(len, batch)) == MAX_DATAGRAM
+    assert [len(run) for run in runs(batch)] == [13], "one call takes them"
+    found = numbers_in_place(receiver)
+    BatchSender(sock, sock.getpeername(), sock.send, MAX_DATAGRAM).send(batch)
+    assert [message.sequence for message in drained(receiver)] == [9, 10]
+    assert found == []
+    assert receiver.statistics.duplicates == 10
+
+
+def test_what_the_system_tells_besides_makes_no_batch(make_receiver, make_socket):
+    receiver = make_receiver()
+    sock = make_socket(receiver)
+    receiver._reception.inlet.enable_gro()
+    receiver._receiver.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    for number in range(30):
+        sock.send(small(number, bytes(100)))
+    assert [one.sequence for one in drained(receiver)] == list(range(30))
+
+
+@pytest.mark.parametrize("linux", [True, False])
+def test_messages_that_were_sent_together_are_received_together(
+    make_receiver, make_sender, monkeypatch, linux
+):
+    if not linux:
+        monkeypatch.setattr(_options, "LINUX", False)
+    receiver = make_receiver()
+    sender = make_sender(receiver)
+    with pytest.raises(TimeoutError):
+        receiver.receive_many(timeout=0)
+    assert sender.send_many(b"%3d" % number for number in range(200)) == 200
+    assert [int(each.readout) for each in receiver.receive_many(150)] == list(range(150))
+    assert receiver.statistics.messages == 150
+    assert [int(receiver.receive().readout) for _ in range(50)] == list(range(150, 200))
+    counts = receiver.statistics
+    assert (counts.datagrams, counts.messages, counts.lost) == (200, 200, 0)
 
 
 def test_what_was_not_expected_comes_out_of_its_place(make_receiver, make_socket):

@@ -520,6 +520,50 @@ class TestAsync:
         assert asyncio.run(collect()) == []
         thread.join()
 
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_a_close_while_the_wait_begins_ends_it(self, make_receiver, moment):
+        """As by a handler of a signal, which runs between any two steps: here around `add_reader`."""
+        receiver = make_receiver(timeout=None)
+
+        async def collect():
+            loop = asyncio.get_running_loop()
+            add_reader = loop.add_reader
+
+            def closing(*arguments):
+                if moment == "before":
+                    receiver.close()
+                add_reader(*arguments)
+                receiver.close()
+
+            loop.add_reader = closing
+            async with asyncio.timeout(20):
+                return [readout async for readout in receiver]
+
+        assert asyncio.run(collect()) == []
+
+    def test_a_close_from_another_thread_leaves_nothing_in_the_loop(self, make_receiver):
+        """A receiver that is made afterwards gets the same descriptor, which the loop must not know yet."""
+
+        async def wait():
+            loop = asyncio.get_running_loop()
+            descriptors = set()
+            for number in range(3):
+                receiver = make_receiver(timeout=None)
+                descriptors.add(receiver._inlet.fileno())
+                waiting = asyncio.ensure_future(anext(receiver))
+                while not receiver._inlet.wakers:
+                    await asyncio.sleep(0)
+                if number < 2:
+                    await loop.run_in_executor(None, receiver.close)
+                    with pytest.raises(StopAsyncIteration):
+                        await waiting
+            with MulticastSender(receiver.address()[0], receiver.port, interface="127.0.0.1") as sender:
+                sender.send_data(b"heard")
+                assert await asyncio.wait_for(waiting, 20) == b"heard"
+            return descriptors
+
+        assert len(asyncio.run(wait())) < 3
+
     def test_a_close_under_way_ends_the_wait_and_is_nobody_waiting(self, make_receiver):
         """While `close` has the turn, the task that it has woken looks again."""
         inlet = make_receiver(timeout=None)._inlet
@@ -602,7 +646,7 @@ class TestAsync:
             def refuse(*_):
                 raise NotImplementedError
 
-            loop.add_reader = refuse
+            loop.add_reader = loop.remove_reader = refuse
             loop.call_later(0.01, sender.send_data, b"x")
             return await anext(receiver)
 

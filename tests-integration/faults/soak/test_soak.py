@@ -13,10 +13,9 @@ HERE = Path(__file__).parent
 #: A few deaths of each kind of peer.
 SECONDS = 4
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors and pages where Linux tells them"),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="counts descriptors and pages where Linux tells them"
+)
 
 
 @pytest.mark.fault("C24", "mxl-sockets", "M")
@@ -34,7 +33,7 @@ def test_c24_all_packages_for_a_few_seconds_with_peers_that_die(figure):
         [sys.executable, str(HERE), str(SECONDS)],
         capture_output=True,
         text=True,
-        timeout=110.0,
+        timeout=280.0,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from udp_multicast._inlet import LEAVE_S
 from udp_multicast._waiting import wait_readable
 from udp_multicast.errors import ReceiverBusy
 
@@ -70,24 +72,51 @@ async def _readable(inlet: Inlet, deadline: float) -> None:
         if not done.done():
             done.set_result(None)
 
-    def closed() -> None:
-        # The descriptor may be another file's before the loop runs again.
-        with contextlib.suppress(RuntimeError):
-            if asyncio.get_running_loop() is loop:
-                loop.remove_reader(descriptor)
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(wake)
+    has_left = threading.Event()
 
-    try:
-        loop.add_reader(descriptor, wake)
-    except NotImplementedError:  # the usual loop of Windows
-        await loop.run_in_executor(None, wait_readable, descriptor, deadline, lambda: inlet.is_closing)
-        return
+    def is_closing() -> bool:
+        return inlet.is_closing
+
+    def forget() -> None:
+        # Where the descriptor is none or another one meanwhile, the loop knows it no more.
+        if inlet.fileno() == descriptor:
+            with contextlib.suppress(NotImplementedError):  # the usual loop of Windows
+                loop.remove_reader(descriptor)
+
+    def leave() -> None:
+        forget()
+        wake()
+        has_left.set()
+
+    def closed() -> None:
+        # The descriptor may be another file's as soon as this returns, and the loop must not know it then.
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            leave()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            # Also here: a handler of a signal may have interrupted the wait of the loop.
+            loop.call_soon_threadsafe(wake if is_here else leave)
+            has_left.wait(LEAVE_S)
+
+    # First of all: a handler of a signal, or another thread, may close at any moment.
     inlet.wakers.add(closed)
     try:
+        if is_closing():
+            return
+        try:
+            loop.add_reader(descriptor, wake)
+        except NotImplementedError:  # the usual loop of Windows
+            await loop.run_in_executor(None, wait_readable, descriptor, deadline, is_closing)
+            return
+        except OSError:
+            if not is_closing():
+                raise
+            return
         left = None if deadline == math.inf else max(deadline - loop.time(), 0.0)
         await asyncio.wait([done], timeout=left)
     finally:
         inlet.wakers.discard(closed)
-        if inlet.fileno() == descriptor:
-            loop.remove_reader(descriptor)
+        forget()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Bytes. No datagram, and no batch of them, is longer.
 BUFFER_SIZE: Final = 65535
-#: Seconds that closing waits for another thread to leave the socket.
-_LEAVE_S: Final = 1.0
+#: Seconds that closing waits for another thread, or its event loop, to leave the socket.
+LEAVE_S: Final = 1.0
 
 
 class Inlet:
@@ -184,11 +184,16 @@ class Inlet:
         sender : tuple
             Address.
         """
+        length, size, sender = self.fill(flags)
+        return bytes(self.buffer[:length]), size, sender
+
+    def fill(self, flags: int) -> tuple[int, int, Any]:
+        """Do what `take_batch` does, but leave the data in `buffer` and return their length."""
         if not self.has_gro:
             length, sender = self.take(self.buffer, 0, flags)
-            return bytes(self.buffer[:length]), 0, sender
+            return length, 0, sender
         length, ancillary, _, sender = self._twin.recvmsg_into([self.buffer], _batch.ANCILLARY_SIZE, flags)
-        return bytes(self.buffer[:length]), _batch.part_size(ancillary) if ancillary else 0, sender
+        return length, _batch.part_size(ancillary) if ancillary else 0, sender
 
     def raise_closed(self) -> NoReturn:
         """Say why nothing can be received any more."""
@@ -216,7 +221,7 @@ class Inlet:
         for waker in list(self.wakers):
             waker()
         # Not before he left: his descriptor might be another file's by then.
-        left = self.turn.acquire(timeout=_LEAVE_S)
+        left = self.turn.acquire(timeout=LEAVE_S)
         try:
             self._twin.close()
         finally:

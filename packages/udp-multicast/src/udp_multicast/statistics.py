@@ -54,7 +54,8 @@ class ReceiverStatistics:
         receiver was made; None where the system does not tell (not Linux).
         After the first `receive_many`, datagrams that the kernel had put
         together are dropped together and count as one: then it is the least
-        there were, and readout ids tell how many.
+        there were, and readout ids tell how many. One that was changed on its
+        way, which the checksum of UDP tells the kernel, need not be among them.
     granted_buffer : int
         Bytes of receive buffer the system granted. Linux says twice what one
         asks for, and counts some 830 bytes for the smallest datagram.

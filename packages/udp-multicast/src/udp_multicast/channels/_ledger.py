@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _NEXT: Final = Arrival.NEXT
 _DUPLICATE: Final = Arrival.DUPLICATE
 _RESTART: Final = Arrival.RESTART
+#: Bytes of a datagram that hold its header and any name.
+_HEAD_STOP: Final = 128
 
 
 class ChannelLedger:
@@ -153,9 +155,10 @@ class ChannelLedger:
             count += 1
             self.datagrams += 1
             # A quick look first: most are small messages.
-            if type(data) is bytes and (small := split_small(data, max_size)) is not None:
+            is_short = isinstance(data, bytes)
+            small = split_small(data, max_size) if isinstance(data, bytes) else _split_view(data, max_size)
+            if small is not None:
                 sequence, channel, payload = small
-                is_short = True
             else:
                 found: Small | Message | Fault | None
                 event = examine(data, max_size=max_size, copy=False)
@@ -165,13 +168,11 @@ class ChannelLedger:
                         self.foreign += 1
                     else:
                         self.broken += 1
-                elif isinstance(event, Fragment):
-                    found = self._join(event, sender, now)
+                else:
+                    found = self._join(event, sender, now) if isinstance(event, Fragment) else event
                     latest = None  # the account of another one was opened, perhaps in its place
                     if found is None:
                         continue
-                else:
-                    found = event
                 if type(found) is Fault:
                     if (sender[0], found.kind) in told:
                         continue
@@ -181,8 +182,8 @@ class ChannelLedger:
                 is_short = False
             if account is None or sender is not latest:
                 account, latest = self._accounts.hear(sender, now), sender
-            account.time += account.quiet
-            account.quiet = 0.0
+                account.time += account.quiet
+                account.quiet = 0.0
             arrival = account.counter.update(sequence, account.time)
             if arrival is not _NEXT:
                 if arrival is _DUPLICATE:
@@ -281,6 +282,17 @@ class ChannelLedger:
     def held_bytes(self) -> int:
         """Bytes held for messages in progress."""
         return self._reassembler.held_bytes
+
+
+def _split_view(data: memoryview, max_size: int) -> tuple[int, str, bytes] | None:
+    """Do what `split_small` does, and copy nothing but the payload."""
+    head = data[:_HEAD_STOP].tobytes()
+    small = split_small(head)
+    if small is None:
+        return None
+    sequence, channel, begun = small
+    payload = data[len(head) - len(begun) :]
+    return (sequence, channel, payload.tobytes()) if len(payload) <= max_size else None
 
 
 class _Joined(BytesIO):

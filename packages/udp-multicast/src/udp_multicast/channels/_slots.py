@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from udp_multicast import _options
+from udp_multicast._batch import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,17 +54,22 @@ class Slots(Protocol):
 
 
 class OneSlot:
-    """One datagram a call, on every system."""
+    """One datagram a call, on every system, or several that arrived together."""
 
     def __init__(self, inlet: Inlet) -> None:
         self._inlet = inlet
         self._buffer = inlet.buffer
 
     def fetch(self, flags: int, /) -> list[Arrived]:
-        """Return the next datagram, see `Slots`."""
-        size, sender = self._inlet.take(self._buffer, 0, flags)
-        data = self._buffer[:size]
-        return [(bytes(data) if size <= COPIED else data, sender)]
+        """Return the next datagram, or batch, see `Slots`."""
+        if self._inlet.has_gro:
+            length, size, sender = self._inlet.fill(flags)
+            if size:
+                return [(part, sender) for part in cut(self._buffer[:length].tobytes(), size)]
+        else:
+            length, sender = self._inlet.take(self._buffer, 0, flags)
+        data = self._buffer[:length]
+        return [(data.tobytes() if length <= COPIED else data, sender)]
 
 
 def open_slots(inlet: Inlet, assembly: Assembly, *, ipv6: bool) -> Slots:

@@ -92,14 +92,16 @@ class ChannelStatistics:
         Senders that are not in `senders` any more, because there were too many.
     kernel_drops : int or None
         Datagrams that the system dropped because the receive buffer was full;
-        None where the system does not tell.
+        None where the system does not tell. After `receive_many` a batch that
+        was dropped whole counts once; `lost` tells how many messages.
     granted_buffer : int
         Bytes of the receive buffer.
 
     Notes
     -----
-    Up to 16 datagrams are taken from the system in one call. Messages among
-    them are in these numbers when they are returned, everything else at once.
+    Up to 16 datagrams are taken from the system in one call, after
+    `receive_many` up to 16 batches. Messages among them are in these numbers
+    when they are returned, everything else at once.
     """
 
     datagrams: int = 0
