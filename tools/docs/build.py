@@ -23,7 +23,9 @@ from urllib.parse import unquote, urlsplit
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
-PDOC = ("-W", "error", "-m", "pdoc", "--docformat", "numpy", "--template-directory", str(HERE / "pdoc"))
+#: pdoc does not see names that are imported when they are first asked for: here they are, before it looks.
+PDOC_PROGRAM = "from mxl_sockets import *; from wireframe import *; from pdoc.__main__ import cli; cli()"
+PDOC = ("-W", "error", "-c", PDOC_PROGRAM, "--docformat", "numpy", "--template-directory", str(HERE / "pdoc"))
 #: A source outside of the packages, relative to the root.
 FAULTS = "tests-integration/faults/README.md"
 #: A link of Markdown: its text in brackets, and where it leads.

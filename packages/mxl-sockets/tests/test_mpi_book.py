@@ -190,11 +190,13 @@ def test_an_answer_to_another_step_is_never_taken():
     assert book.late_ranks() == [4, 9]
     book.incoming.set_headers(Reply.DONE, 1)
     assert book.late_ranks() == []
-    assert book.lengths() == []
+    assert book.all_done()
     book.incoming.words[1] = 0
+    assert not book.all_done()
     with pytest.raises(ValueError, match=r"rank 4 answered .* to step 1"):
         book.lengths()
     book.incoming.set_headers(Reply.DONE, 1, [0, -1])
+    assert not book.all_done()
     with pytest.raises(ValueError, match="rank 9"):
         book.lengths()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import struct
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from ipaddress import IPv4Network, IPv6Network
 
 #: Networks that may connect; None for all of them.
-Allowed: TypeAlias = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] | None
+Allowed: TypeAlias = "tuple[IPv4Network | IPv6Network, ...] | None"
 
 
 def parse_allowed(allow: Iterable[str] | None) -> Allowed:
@@ -31,14 +31,18 @@ def parse_allowed(allow: Iterable[str] | None) -> Allowed:
         return None
     if isinstance(allow, str):
         raise TypeError(f"a list of addresses, not a single text: {allow!r}")
-    return tuple(map(ipaddress.ip_network, allow))
+    from ipaddress import ip_network  # here and below: few hubs have a list
+
+    return tuple(map(ip_network, allow))
 
 
 def is_allowed(host: str, allowed: Allowed) -> bool:
     """Whether a numeric address is in the list: None has everybody, an empty one nobody."""
     if allowed is None:
         return True
-    address = ipaddress.ip_address(host.partition("%")[0])
+    from ipaddress import ip_address
+
+    address = ip_address(host.partition("%")[0])
     # A dual-stack listener sees IPv4 peers as ::ffff:a.b.c.d.
     mapped = getattr(address, "ipv4_mapped", None)
     return any((mapped or address) in network or address in network for network in allowed)

@@ -49,12 +49,13 @@ class Asking(Links):
     def lined_up(self) -> bool:
         """Whether the same drivers as in the last `ask` serve the frozen step, so that none is missing."""
         barrier = self.barrier
-        return self.lineup.stands(barrier.ids, self.roster.generation, forces=bool(barrier.requests))
+        return self.lineup.stands(barrier.ids, self.roster.generation, barrier.requests)
 
     def ask(self, now: float) -> None:
         """Send the frozen step to every molecule that was not asked yet; all are bound."""
         barrier, lineup = self.barrier, self.lineup
-        self._commit_staged()  # an exception may have come between
+        if self._somebody_staged:
+            self._commit_staged()  # an exception may have come between
         if self.interrupted:
             return  # the commit has lost a driver, who stands in the line still
         if not self.lined_up:
@@ -76,7 +77,7 @@ class Asking(Links):
                 lineup.stand_aside()
                 self._send_force_requests(slots, sent)
                 return
-            lineup.fill(barrier.fields)
+            lineup.requests.fill(barrier.fields)
             if barrier.two_phase:
                 for slot in slots:
                     lineup.drivers[slot].phase = Phase.STAGING
@@ -90,7 +91,7 @@ class Asking(Links):
     def _send_requests(self, slots: Sequence[int], sent: list[int]) -> None:
         """Send each slot its request, noting in `sent` how many bytes of each have gone or wait to go."""
         lineup, whole = self.lineup, ipi.REQUEST_LENGTH
-        requests = lineup.requests
+        requests = lineup.requests.rows
         if not self._backlogged and len(slots) == len(requests):
             try:  # noqa: SIM105 - suppress() costs as much as two replies
                 # The loop of the usual step runs in C; `sent` tells how far it came.

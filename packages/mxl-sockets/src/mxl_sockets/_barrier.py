@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,14 @@ class Stage(enum.IntEnum):
     STAGED = 2
     ASKED = 3
     ANSWERED = 4
+
+
+# Used at every step, and cheaper to get at than members of their class.
+_UNASKED: Final = Stage.UNASKED
+_STAGING: Final = Stage.STAGING
+_STAGED: Final = Stage.STAGED
+_ASKED: Final = Stage.ASKED
+_ANSWERED: Final = Stage.ANSWERED
 
 
 @dataclass(slots=True)
@@ -131,20 +139,18 @@ class Barrier:
         if self.ids:
             raise ValueError("a step is under way; it must be completed first")
         # The usual case is the same molecules as in the step before.
-        slots = self._slots
-        if ids == self._slots_of:
+        slots, count = self._slots, len(ids)
+        if ids is self._slots_of or ids == self._slots_of:
             ids = self._slots_of  # the same object again: cheap to recognise
         else:
             slots = {molecule_id: slot for slot, molecule_id in enumerate(ids)}
-        given, size = (len(requests), 0) if requests else (len(ids), 24 * len(ids))
-        fits = given == len(ids) and len(fields) == size
-        if not ids or len(slots) != len(ids) or not fits:
+        fits = len(requests) == count and not fields if requests else len(fields) == 24 * count
+        if not ids or len(slots) != count or not fits:
             raise ValueError("a step needs different molecules and one vector for each")
-        count = len(ids)
         self._slots, self._slots_of = slots, ids
         self._fresh = True
         self.ids, self.fields, self.requests = ids, fields, requests
-        self._stages = [Stage.UNASKED] * count
+        self._stages = [_UNASKED] * count
         self._asked_at = [0.0] * count
         self._amplitudes = [b""] * count
         self._extras = [b""] * count
@@ -162,13 +168,13 @@ class Barrier:
         """Return the slots that have not answered."""
         if self.open == len(self.ids):
             return list(range(self.open))
-        return [slot for slot, stage in enumerate(self._stages) if stage is not Stage.ANSWERED]
+        return [slot for slot, stage in enumerate(self._stages) if stage is not _ANSWERED]
 
     def unasked(self) -> Sequence[int]:
         """Return the slots that have not been asked, or whose driver was lost since."""
         if self._fresh:
             return range(self.open)
-        return [slot for slot, stage in enumerate(self._stages) if stage is Stage.UNASKED]
+        return [slot for slot, stage in enumerate(self._stages) if stage is _UNASKED]
 
     def ask(self, now: float) -> Sequence[int]:
         """Mark all unasked molecules as asked and return their slots.
@@ -177,14 +183,14 @@ class Barrier:
         mode the field and a status question.
         """
         # Forces commit nobody to anything: there is nothing to stage.
-        after = Stage.STAGING if self.two_phase and not self.requests else Stage.ASKED
+        after = _STAGING if self.two_phase and not self.requests else _ASKED
         self.latest_ask = now
-        slots = self.unasked()
         if self._fresh:
             self._fresh = False
             self._stages = [after] * self.open
             self._asked_at = [now] * self.open
-            return slots
+            return range(self.open)
+        slots = self.unasked()
         for slot in slots:
             self._stages[slot] = after
             self._asked_at[slot] = now
@@ -201,9 +207,9 @@ class Barrier:
         ValueError
             The molecule was not asked to stage.
         """
-        if self._stages[slot] is not Stage.STAGING:
+        if self._stages[slot] is not _STAGING:
             raise ValueError(f"molecule {self.ids[slot]} was not asked to stage")
-        self._stages[slot] = Stage.STAGED
+        self._stages[slot] = _STAGED
         self._unstaged -= 1
         return self.commit()
 
@@ -211,9 +217,9 @@ class Barrier:
         """Mark those who have staged as asked, once everybody has; return them."""
         if self._unstaged:
             return []
-        due = [other for other, stage in enumerate(self._stages) if stage is Stage.STAGED]
+        due = [other for other, stage in enumerate(self._stages) if stage is _STAGED]
         for other in due:
-            self._stages[other] = Stage.ASKED
+            self._stages[other] = _ASKED
         return due
 
     def answer(self, slot: int, amplitude: bytes, extra: bytes) -> None:
@@ -231,9 +237,9 @@ class Barrier:
         ValueError
             The molecule was not asked: its answer would be somebody else's.
         """
-        if self._stages[slot] is not Stage.ASKED:
+        if self._stages[slot] is not _ASKED:
             raise ValueError(f"molecule {self.ids[slot]} was not asked")
-        self._stages[slot] = Stage.ANSWERED
+        self._stages[slot] = _ANSWERED
         self._amplitudes[slot] = amplitude
         self._extras[slot] = extra
         self.open -= 1
@@ -254,9 +260,9 @@ class Barrier:
             Not all molecules were asked, or some have answered already.
         """
         count = len(self.ids)
-        if self._stages.count(Stage.ASKED) != count or len(amplitudes) != 24 * count or len(extras) != count:
+        if self._stages.count(_ASKED) != count or len(amplitudes) != 24 * count or len(extras) != count:
             raise ValueError("not every molecule was asked")
-        self._stages = [Stage.ANSWERED] * count
+        self._stages = [_ANSWERED] * count
         self._amplitude_block, self._extras = amplitudes, extras
         self.open = 0
 
@@ -267,23 +273,23 @@ class Barrier:
         again, through whoever replaces the driver.
         """
         stage = self._stages[slot]
-        if stage is Stage.ANSWERED:
+        if stage is _ANSWERED:
             return False
-        if stage in (Stage.STAGED, Stage.ASKED):
+        if stage in (_STAGED, _ASKED):
             self._unstaged += 1
-        self._stages[slot] = Stage.UNASKED
+        self._stages[slot] = _UNASKED
         return True
 
     def extra_of(self, molecule_id: int) -> bytes | None:
         """Return the extra that a molecule has already sent in this step."""
         slot = self.slot_of(molecule_id)
-        if slot is None or self._stages[slot] is not Stage.ANSWERED:
+        if slot is None or self._stages[slot] is not _ANSWERED:
             return None
         return self._extras[slot]
 
     def late(self, now: float) -> dict[int, float]:
         """Return who was asked and has not answered, and for how long (s)."""
-        waited_for = (Stage.STAGING, Stage.ASKED)
+        waited_for = (_STAGING, _ASKED)
         return {
             self.ids[slot]: now - self._asked_at[slot]
             for slot, stage in enumerate(self._stages)
@@ -292,7 +298,7 @@ class Barrier:
 
     def give_up(self) -> bool:
         """Forget a step that nobody wants any more; False, and nothing changed, if answers to it may come."""
-        if any(stage in (Stage.STAGING, Stage.STAGED, Stage.ASKED) for stage in self._stages):
+        if any(stage in (_STAGING, _STAGED, _ASKED) for stage in self._stages):
             return False
         self._forget()
         return True
@@ -305,7 +311,7 @@ class Barrier:
         ValueError
             The step is not complete.
         """
-        if not self.complete:
+        if self.open or not self.ids:
             raise ValueError("the step is not complete")
         result = StepResult(self.ids, self._amplitude_block or b"".join(self._amplitudes), self._extras)
         self._forget()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import random
 import socket
 import time
 from dataclasses import dataclass
@@ -124,7 +123,7 @@ class Backoff:
         """Return the next delay, seconds."""
         delay = self._delay
         self._delay = min(delay * self.FACTOR, self.LARGEST_S)
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return delay * (1 - os.urandom(1)[0] / 512)
 
 
 def connect(

@@ -123,22 +123,23 @@ class Coupling(Running[Exchange]):
         exchange.interrupted = False
         exchange.ask(time.monotonic())
         self._read_in_order(deadline)
-
-        def done() -> bool:
-            return exchange.lineup.unsettled >= barrier.open or exchange.interrupted or self.stopping
-
         # Replies are judged together; one that is not whole or not legal is no reply yet.
         while True:
-            in_time = done() or self.loop.run_until(done, deadline)
+            in_time = self._all_answered() or self.loop.run_until(self._all_answered, deadline)
             exchange.settle()
-            if barrier.complete or exchange.interrupted or self.stopping or not in_time:
+            if not barrier.open:
                 break
-        if not barrier.complete:
-            return None
+            if exchange.interrupted or self.stopping or not in_time:
+                return None
         result = barrier.take()
         self.steps += 1
         self.roster.remember_extras(result.ids, result.extras)
         return result
+
+    def _all_answered(self) -> bool:
+        """Whether everybody may have answered, or the attempt is over."""
+        exchange = self.exchange
+        return exchange.lineup.unsettled >= self.barrier.open or exchange.interrupted or self.stopping
 
     def _read_in_order(self, deadline: float) -> None:
         """Read the replies of a step in which everybody owes one, as far as nobody keeps us waiting.
@@ -151,12 +152,11 @@ class Coupling(Running[Exchange]):
         lineup = exchange.lineup
         if exchange.interrupted or not lineup.expects_all():
             return
-        now = begin = time.monotonic()
+        now = time.monotonic()
+        latest = min(now + LONGEST_READING, deadline - LONGEST_BATCH)
         try:
             for batch in lineup.batches:
-                if now - begin > LONGEST_READING or deadline - now < LONGEST_BATCH:
-                    break
-                if not exchange.read_in_order(batch):
+                if now > latest or not exchange.read_in_order(batch):
                     break
                 now = time.monotonic()
         finally:

@@ -8,8 +8,6 @@ decides which thread waits for the sockets. What may come next is decided in
 from __future__ import annotations
 
 import operator
-from collections import deque
-from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from mxl_sockets import _poll
@@ -102,14 +100,18 @@ class Exchange(Asking):
             Whether it may go on: False if somebody is late or lost.
         """
         first, receives, rows = batch
-        sizes, slots = self.lineup.sizes, iter(range(first, first + len(rows)))
+        sizes = self.lineup.sizes
+        read: list[int] = []
         try:
-            deque(map(operator.setitem, repeat(sizes), slots, map(operator.call, receives, rows)), 0)
+            try:
+                read.extend(map(operator.call, receives, rows))
+            finally:
+                sizes[first : first + len(read)] = read
         except OSError as error:
-            # `slots` has gone one further than the replies.
-            self.fail(self.lineup.drivers[next(slots, first + len(rows)) - 1], error)
+            self.fail(self.lineup.drivers[first + len(read)], error)
             return False
         except BaseException:
+            sizes[first : first + len(read)] = read  # it may have come just before
             for slot in range(first, first + len(rows)):
                 if not sizes[slot] and self.lineup.is_written(slot):
                     self.drop(self.lineup.drivers[slot], INTERRUPTED)

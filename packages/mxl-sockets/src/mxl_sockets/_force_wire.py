@@ -140,7 +140,7 @@ def _given(values: Any, shape: tuple[int, int], what: str) -> Fields:
 
 
 def _matrix(block: bytes | memoryview) -> Fields:
-    return np.frombuffer(block, WIRE_FLOAT).reshape(3, 3).T.astype(np.float64, order="C")
+    return np.ndarray((3, 3), WIRE_FLOAT, block, 0, (8, 24)).astype(np.float64, order="C")
 
 
 def _transposed(matrix: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> bytes:

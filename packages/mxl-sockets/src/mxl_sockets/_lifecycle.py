@@ -11,7 +11,6 @@ from mxl_sockets._listen import DEFAULT_PORT, adopt, listen_tcp, listen_unix, un
 from mxl_sockets._roster import Roster
 from mxl_sockets._settings import HubSettings
 from mxl_sockets._snapshot import DirectSnapshots
-from mxl_sockets._step_watch import WatchedCoupling
 from mxl_sockets._stepping import SteppingHub
 
 if TYPE_CHECKING:
@@ -75,7 +74,11 @@ class HubLifecycle(SteppingHub[Coupling]):
             own = listen_unix(unixsocket)
         else:
             own = listen_tcp(host, DEFAULT_PORT if port is None else port)
-        kind = Coupling if on_step is None else WatchedCoupling
+        kind: type[Coupling] = Coupling
+        if on_step is not None:
+            from mxl_sockets._step_watch import WatchedCoupling  # few hubs are watched
+
+            kind = WatchedCoupling
         self._open(
             own, lambda: kind(self._roster, settings, allowed, latency), DirectSnapshots, status_socket
         )

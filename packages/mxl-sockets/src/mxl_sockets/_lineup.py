@@ -54,8 +54,8 @@ class LineUp:
     drivers : list of Connection
     sends : list of callable
         The ``send`` of each driver's socket.
-    requests : list of memoryview
-        196 bytes each.
+    requests : RequestBlock
+        The requests, by slot.
     no_waits : iterator of int
         Flags for `sends`, without end.
     short_ways : dict of int to tuple
@@ -77,22 +77,17 @@ class LineUp:
         self.sizes: list[int] = []
         self.unsettled = 0
         self._last_header = last_header
-        self._request_block = RequestBlock(1, last_header)
+        self.requests = RequestBlock(1, last_header)
         self._reply_block = ReplyBlock(1)
         self._ids: tuple[int, ...] = ()
         self._generation = -1
         self._forces = False
 
-    @property
-    def requests(self) -> list[memoryview]:
-        """The requests, by slot."""
-        return self._request_block.rows
-
-    def stands(self, ids: tuple[int, ...], generation: int, *, forces: bool = False) -> bool:
-        """Whether it was made for these molecules with these drivers, and for fields or `forces`."""
+    def stands(self, ids: tuple[int, ...], generation: int, requests: Sequence[bytes] = ()) -> bool:
+        """Whether it was made for these molecules and drivers, and for forces if there are `requests`."""
         return (
             self._generation == generation
-            and self._forces is forces
+            and self._forces is bool(requests)
             and (self._ids is ids or self._ids == ids)
         )
 
@@ -100,7 +95,7 @@ class LineUp:
         """Line up the drivers of a step; replies that are in stay where they are."""
         before = self.drivers
         if len(self._reply_block.rows) != len(ids) or len(self.sizes) != len(ids):
-            self._request_block = RequestBlock(len(ids), self._last_header)
+            self.requests = RequestBlock(len(ids), self._last_header)
             self._reply_block = ReplyBlock(len(ids))
             self.sizes = [-1] * len(ids)
         # A molecule that has answered may have lost its driver since: then its place is never used.
@@ -128,10 +123,6 @@ class LineUp:
         self.sizes[:] = [-1] * len(self.sizes)
         self.unsettled = 0
         self._forces = True
-
-    def fill(self, fields: bytes) -> None:
-        """Put the fields into the requests."""
-        self._request_block.fill(fields)
 
     def expect(self, slots: Sequence[int]) -> None:
         """Await whole replies for these slots."""
@@ -179,7 +170,7 @@ class LineUp:
         """
         # An exception from a signal handler may have ended us before: then the
         # barrier has what the books below still show as open.
-        if self.unsettled == len(barrier.ids) and not barrier.complete:
+        if barrier.open and self.unsettled == len(barrier.ids):
             replies = self._reply_block.read_all(self.sizes, max_extra)
             if replies is not None:
                 barrier.answer_all(*replies)

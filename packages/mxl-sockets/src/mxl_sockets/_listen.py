@@ -10,12 +10,11 @@ the path of its successor.
 from __future__ import annotations
 
 import contextlib
-import os
+import os  # and no pathlib, whose import takes longer than that of socket
 import socket
 import stat
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Listener:
             return
         with contextlib.suppress(OSError):
             if _inode(self.address) == self._inode:
-                Path(self.address).unlink()
+                os.unlink(self.address)  # noqa: PTH108 - no pathlib
         self._inode = None
 
     def close_in_child(self) -> None:
@@ -116,7 +115,7 @@ class Listener:
 
 
 def _inode(path: str) -> tuple[int, int]:
-    status = Path(path).lstat()
+    status = os.lstat(path)
     return status.st_dev, status.st_ino
 
 
@@ -209,13 +208,13 @@ def listen_unix(name: str, *, endpoint: int | None = None) -> Listener:
     path = unix_path(name)
     if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Windows
         raise OSError("this system has no UNIX sockets; use TCP on the loopback address")
-    with _alone_in(Path(path).parent):
+    with _alone_in(os.path.dirname(path)):  # noqa: PTH120 - no pathlib
         _clear_path(path)
         return Listener(_bind_unix(path), path=path, endpoint=endpoint)
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _alone_in(folder: str) -> Iterator[None]:
     """Keep other hubs that start from opening paths in the same folder.
 
     Of two that found the same dead socket, the slower one would remove what
@@ -253,7 +252,7 @@ def _bind_unix(path: str) -> socket.socket:
             sock.bind(path)
         except OSError as error:
             raise type(error)(error.errno, f"cannot listen on {path}: {error.strerror}") from error
-        Path(path).chmod(0o600)
+        os.chmod(path, 0o600)  # noqa: PTH101 - no pathlib
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()
@@ -264,7 +263,7 @@ def _bind_unix(path: str) -> socket.socket:
 def _clear_path(path: str) -> None:
     """Make room at `path` if a dead socket is in the way."""
     try:
-        mode = Path(path).lstat().st_mode
+        mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
@@ -274,7 +273,8 @@ def _clear_path(path: str) -> None:
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
-            Path(path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - no pathlib
             return
         except OSError as error:
             raise RuntimeError(f"UNIX socket {path} may be in use: {error}") from error

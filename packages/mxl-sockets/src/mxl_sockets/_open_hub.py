@@ -10,12 +10,6 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mxl_sockets import mpi
-from mxl_sockets._aggregate_coupling import GroupCoupling
-from mxl_sockets._coupling import Coupling
-from mxl_sockets._status_folder import check_system, own_path
-from mxl_sockets._status_socket import StatusServer
-from mxl_sockets._step_watch import WATCHED
 from mxl_sockets.errors import ForeignProcessError, HubStopped, StepTimeout
 from mxl_sockets.status import HubStatus, ReplyTimes
 
@@ -23,14 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from mxl_sockets._aggregate_coupling import GroupCoupling
+    from mxl_sockets._coupling import Coupling
     from mxl_sockets._listen import Address, Listener
     from mxl_sockets._roster import Roster
     from mxl_sockets._snapshot import Snapshots
+    from mxl_sockets._status_socket import StatusServer
     from mxl_sockets._step_watch import OnStep
 
 logger = logging.getLogger(__name__)
 
-CouplingT = TypeVar("CouplingT", Coupling, GroupCoupling)
+CouplingT = TypeVar("CouplingT", "Coupling", "GroupCoupling")
 
 
 class OpenHub(Generic[CouplingT]):
@@ -66,6 +63,8 @@ class OpenHub(Generic[CouplingT]):
         self._coupling: CouplingT | None = None
         self._on_step = on_step
         if status_socket:
+            from mxl_sockets._status_folder import check_system  # here and below: few hubs have one
+
             check_system()
 
     @property
@@ -176,6 +175,8 @@ class OpenHub(Generic[CouplingT]):
 
     def _opens_here(self) -> bool:
         """Whether this process of a parallel job is the one that listens."""
+        from mxl_sockets import mpi
+
         return mpi.am_master()
 
     def _deadline(self, timeout: float | None) -> float:
@@ -191,7 +192,8 @@ class OpenHub(Generic[CouplingT]):
         Taken with a plain ``with``, which an exception from a signal handler
         cannot come between, as it can in a context manager of our own.
         """
-        self._check_process()
+        if os.getpid() != self._owner:
+            raise ForeignProcessError("this hub belongs to the process that made it, not to a forked child")
         return self._no_hub if self._coupling is None else self._coupling.lock
 
     def _running(self) -> CouplingT | None:
@@ -201,8 +203,8 @@ class OpenHub(Generic[CouplingT]):
 
     def _take_turn(self, deadline: float) -> CouplingT | None:
         """Return the coupling for a step of this thread; None if that is not possible in time."""
-        coupling = self._running()
-        if coupling is None or not coupling.loop.take_turn(deadline):
+        coupling = self._coupling
+        if coupling is None or coupling.stopping or not coupling.loop.take_turn(deadline):
             return None
         if coupling.stopping:
             coupling.loop.give_turn()
@@ -253,6 +255,9 @@ class OpenHub(Generic[CouplingT]):
         coupling, address = self._coupling, self._address
         if not wish or coupling is None or address is None:
             return
+        from mxl_sockets._status_folder import own_path
+        from mxl_sockets._status_socket import StatusServer
+
         try:
             server = StatusServer(own_path(wish, address), coupling.lock, self._snapshots)
         except BaseException:
@@ -268,16 +273,13 @@ class OpenHub(Generic[CouplingT]):
 
     def _tell_steps(self) -> None:
         """Call `on_step` for completed steps; the lock is not held."""
-        if self._on_step is not None and isinstance(self._coupling, WATCHED):
-            self._coupling.step_clock.tell(self._on_step)
+        clock = None if self._coupling is None else self._coupling.step_clock
+        if self._on_step is not None and clock is not None:
+            clock.tell(self._on_step)
 
     def _check_running(self) -> None:
         if self._coupling is None or self._coupling.stopping:
             raise HubStopped("the hub is stopped, or this process has none")
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._owner:
-            raise ForeignProcessError("this hub belongs to the process that made it, not to a forked child")
 
 
 #: Hubs of this process, so that a forked child can let go of them.

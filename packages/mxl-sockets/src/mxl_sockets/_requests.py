@@ -35,6 +35,8 @@ class RequestBlock:
         block = bytearray(template * count)
         strides = (ipi.REQUEST_LENGTH, WIRE_FLOAT.itemsize)
         self._fields: Fields = np.ndarray(self._shape, WIRE_FLOAT, block, ipi.REQUEST_FIELD_OFFSET, strides)
+        self._staged = bytearray(24 * count)
+        self._values: Fields = np.ndarray(self._shape, WIRE_FLOAT, self._staged)
         view = memoryview(block)
         self.rows = [
             view[start : start + ipi.REQUEST_LENGTH] for start in range(0, len(block), ipi.REQUEST_LENGTH)
@@ -42,4 +44,5 @@ class RequestBlock:
 
     def fill(self, fields: bytes) -> None:
         """Put 24 bytes of field into each request."""
-        self._fields[...] = np.ndarray(self._shape, WIRE_FLOAT, fields)
+        self._staged[:] = fields
+        self._fields[...] = self._values

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mxl_sockets._listen import Listener
     from mxl_sockets._poll import Poller
+    from mxl_sockets._step_watch import StepClock
 
 
 class Running(Generic[LinesT]):
@@ -40,7 +41,11 @@ class Running(Generic[LinesT]):
         Whether the hub is being stopped, or was.
     steps : int
         Steps completed.
+    step_clock : StepClock or None
+        The books of a watched hub.
     """
+
+    step_clock: StepClock | None = None
 
     def __init__(self, connect: Callable[[Poller], LinesT], latency: float) -> None:
         poller = make_poller()

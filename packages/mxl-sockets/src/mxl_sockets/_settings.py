@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # what nobody uses costs import time
 class HubSettings:
     """Checked settings of a `SocketHub`; see there for their meaning.
 

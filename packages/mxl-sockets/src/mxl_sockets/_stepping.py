@@ -117,7 +117,7 @@ class SteppingHub(OpenHub[CouplingT], abc.ABC):
                 if not ids:
                     raise ValueError("no molecules: wait_until_bound has to succeed before the first step")
                 barrier, block = coupling.barrier, fields_of_array(fields, len(ids))
-                if not barrier.frozen:
+                if not barrier.ids:
                     self._freeze_fields(coupling, ids, block)
                 elif barrier.ids != ids or barrier.fields != block:
                     raise FrozenStepError("an unfinished step has other fields or molecules; repeat it first")

@@ -12,11 +12,11 @@ from mxl_sockets._aggregate_coupling import GroupCoupling
 from mxl_sockets._aggregate_roster import GroupRoster
 from mxl_sockets._aggregate_settings import AggregateSettings
 from mxl_sockets._aggregate_shares import GroupShare, divide, join_amplitudes, join_extras
+from mxl_sockets._aggregate_snapshot import GroupSnapshots
+from mxl_sockets._aggregate_step_watch import WatchedGroupCoupling
 from mxl_sockets._arrays import WIRE_FLOAT, Fields, fields_of_requests
 from mxl_sockets._listen import DEFAULT_PORT, adopt, listen_tcp
 from mxl_sockets._remote_bridges import RemoteBridges
-from mxl_sockets._snapshot import GroupSnapshots
-from mxl_sockets._step_watch import WatchedGroupCoupling
 
 if TYPE_CHECKING:
     import socket

@@ -11,14 +11,13 @@ afresh, so that nothing is replaced unseen.
 from __future__ import annotations
 
 import itertools
-import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mxl_sockets._roster import checked_id, state_in
 from mxl_sockets.errors import FrozenStepError
 from mxl_sockets.mpi._blocks import Assignment
 from mxl_sockets.mpi._initial import ParameterTexts, encode_initial
-from mxl_sockets.mpi._rows import NONE, Reply, Rows
+from mxl_sockets.mpi._rows import HEADER, NONE, Reply, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mxl_sockets._arrays import Fields
-
-#: A header row.
-_HEADER: Final = struct.Struct("=3q")
 
 
 class HubBook:
@@ -81,6 +77,7 @@ class HubBook:
         self._texts = ParameterTexts({})
         self._last_extras: list[bytes] = []
         self._saved: Fields | None = None
+        self._all_done = b""
         self.outgoing = Rows(self._assignment.runs())
         self.incoming = Rows(self._assignment.runs())
 
@@ -198,14 +195,14 @@ class HubBook:
     def expect(self) -> None:
         """Forget old replies."""
         self.incoming.set_headers(0, NONE)
+        self._all_done = HEADER.pack(Reply.DONE, self.number, 0) * len(self.ranks)
+
+    def all_done(self) -> bool:
+        """Whether all ranks have answered what they were asked, none has failed, and nothing follows."""
+        return self.incoming.headers.tobytes() == self._all_done
 
     def lengths(self) -> list[int]:
         """Return how many bytes follow from each rank, once all replies are there.
-
-        Returns
-        -------
-        list of int
-            Empty if all have done what was wanted, and nothing follows.
 
         Raises
         ------
@@ -213,8 +210,6 @@ class HubBook:
             A rank answered something else than it was asked.
         """
         headers = self.incoming.headers
-        if headers.tobytes() == _HEADER.pack(Reply.DONE, self.number, 0) * len(headers):
-            return []  # the usual case, in a tenth of the time
         wrong = (headers[:, 1] != self.number) | (headers[:, 2] < 0)
         if wrong.any():
             index = int(wrong.argmax())

@@ -14,7 +14,7 @@ import numpy as np
 
 from mxl_sockets.errors import ModelError
 from mxl_sockets.mpi._initial import decode_initial
-from mxl_sockets.mpi._rows import NONE, WIDTH, Reply
+from mxl_sockets.mpi._rows import HEADER, NONE, WIDTH, Reply
 from mxl_sockets.mpi._tails import encode_extras
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LONGEST_ERROR = 4096
 
 @dataclass(slots=True)
 class _Kept:
-    """A block, where its rows are, and what it did last."""
+    """A block, which molecules of the rank are its own, and what it did last."""
 
     model: ModelPerBlock | ModelPerMolecule
     rows: slice
@@ -68,7 +68,7 @@ class Keeper:
         self._extras = False
         self._last = NONE
         self.reply: Words = np.zeros((1, WIDTH), np.int64)
-        self._amplitudes: Fields = self.reply.view(np.float64)
+        self._amplitudes: Fields = self.reply[1:].view(np.float64)
         self.tail = b""
         self.count = 0
         self.steps = 0
@@ -77,20 +77,20 @@ class Keeper:
     def initialise(self, text: bytes, number: int) -> None:
         """Take an INIT order: keep the blocks it names, make the new ones, drop the others."""
         self._extras, wanted = decode_initial(text)
-        old_blocks, old_reply = self._blocks, self.reply
+        old_blocks, old_amplitudes = self._blocks, self._amplitudes
         self.count = sum(block.count for block in wanted)
         self.reply = np.zeros((1 + self.count, WIDTH), np.int64)
-        self._amplitudes = self.reply.view(np.float64)
+        self._amplitudes = self.reply[1:].view(np.float64)
         self._blocks = {}
         if not any(block.key in old_blocks or block.molecules is None for block in wanted):
             self.failure = None  # everything begins afresh
-        start = 1
+        start = 0
         for block in wanted:
             rows = slice(start, start + block.count)
             start += block.count
             kept = old_blocks.get(block.key)
             if kept is not None:
-                self.reply[rows] = old_reply[kept.rows]
+                self._amplitudes[rows] = old_amplitudes[kept.rows]
                 kept.rows = rows
                 self._blocks[block.key] = kept
             elif block.molecules is None:
@@ -118,9 +118,8 @@ class Keeper:
             try:
                 for block in self._blocks.values():
                     if block.step != number:
-                        here = slice(block.rows.start - 1, block.rows.stop - 1)
                         amplitudes[block.rows], block.extras = block.model.step(
-                            fields[here], extras=self._extras
+                            fields[block.rows], extras=self._extras
                         )
                         block.step = number
             except ModelError as error:
@@ -135,13 +134,16 @@ class Keeper:
 
     def acknowledge(self, number: int) -> None:
         """Prepare a reply to an order that needs nothing else."""
-        self.reply[0] = (Reply.DONE, number, 0)
         self.tail = b""
+        self._conclude(Reply.DONE, number)
 
     def _finish(self, number: int, extras: list[bytes] | None = None) -> None:
         if self.failure is not None:
             self.tail = str(self.failure).encode(errors="replace")[:LONGEST_ERROR]
-            self.reply[0] = (Reply.FAILED, number, len(self.tail))
+            self._conclude(Reply.FAILED, number)
         else:
             self.tail = encode_extras(extras) if extras and any(extras) else b""
-            self.reply[0] = (Reply.DONE, number, len(self.tail))
+            self._conclude(Reply.DONE, number)
+
+    def _conclude(self, reply: Reply, number: int) -> None:
+        HEADER.pack_into(self.reply.data, 0, reply, number, len(self.tail))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -20,7 +19,7 @@ from mxl_sockets.mpi.errors import CommunicatorBroken, RanksLate
 from mxl_sockets.status import HubStatus, ReplyTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Self
 
     from mxl_sockets._client import Client
@@ -29,6 +28,20 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that `MPIHubLifecycle.stop` waits, as `SocketHub.stop` does.
 STOP_WAIT_S = 2.0
+
+
+class _Turn:
+    """Lets one thread in, and no other meanwhile; a context manager."""
+
+    def __init__(self, busy: threading.Lock) -> None:
+        self._busy = busy
+
+    def __enter__(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("another thread uses this MPIHub")
+
+    def __exit__(self, *_: object) -> None:
+        self._busy.release()
 
 
 class MPIHubLifecycle:
@@ -41,6 +54,7 @@ class MPIHubLifecycle:
         self._deadline(None)  # raises for what is no time
         self._owner = os.getpid()
         self._busy = threading.Lock()
+        self._only = _Turn(self._busy)
         self._world = World(comm, hub=True)
         self._book = HubBook(self._world.ranks[1:], extras=extras, resume=resume)
         self._talk = HubTalk(self._world, self._book)
@@ -200,15 +214,10 @@ class MPIHubLifecycle:
                 f"this MPIHub belongs to process {self._owner}, not to its child {os.getpid()}"
             )
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self) -> _Turn:
+        """Return what to hold during a call, if it is allowed here."""
         self._check_process()
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError("another thread uses this MPIHub")
-        try:
-            yield
-        finally:
-            self._busy.release()
+        return self._only
 
     def _finish_init(self, deadline: float) -> None:
         """Go on with an INIT that an earlier call left."""

@@ -134,31 +134,40 @@ class HubTalk:
         book, world = self._book, self._world
         outgoing, incoming = book.outgoing, book.incoming
         outgoing.set_headers(order, book.number, 0 if texts is None else [len(text) for text in texts])
-        book.expect()
         self.asked_at = time.monotonic()
         requests = [world.scatter(outgoing)]
+        # The drivers are at work from here on, so what else there is to prepare takes no time.
+        book.expect()
         if texts is not None:
             requests.append(world.scatter_texts(texts))
         requests.append(world.gather(incoming))
         yield requests
+        tails = [b""] * len(book.ranks)
+        failures: dict[int, str] = {}
+        if not book.all_done():
+            failures = yield from self._hear_more(tails)
+        book.failures = failures
+        world.all_complete()
+        self.asked_at = None
+        return tails
+
+    def _hear_more(self, tails: list[bytes]) -> Steps[dict[int, str]]:
+        """Receive what follows the replies into `tails`; return the ranks whose models failed, and how."""
+        book = self._book
         try:
             lengths = book.lengths()
         except ValueError as error:
             raise CommunicatorBroken(str(error)) from error
-        tails = [b""] * len(book.ranks)
         buffers = {index: bytearray(length) for index, length in enumerate(lengths) if length}
         if buffers:
-            yield [world.receive_tail(index, buffer) for index, buffer in buffers.items()]
+            yield [self._world.receive_tail(index, buffer) for index, buffer in buffers.items()]
             for index, buffer in buffers.items():
                 tails[index] = bytes(buffer)
-        book.failures = {
+        return {
             book.ranks[index]: tails[index].decode(errors="replace")
             for index in range(len(lengths))
             if book.failed(index)
         }
-        world.all_complete()
-        self.asked_at = None
-        return tails
 
     def _repair(self) -> Steps[None]:
         """Go on with the survivors, and give them the molecules of the dead."""

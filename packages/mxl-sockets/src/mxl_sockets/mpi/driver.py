@@ -14,13 +14,14 @@ from mxl_sockets.errors import ModelError
 from mxl_sockets.mpi._activity import Activity
 from mxl_sockets.mpi._keeper import Keeper
 from mxl_sockets.mpi._models import ModelPerBlock, ModelPerMolecule
-from mxl_sockets.mpi._rows import WIDTH, Order
+from mxl_sockets.mpi._rows import HEADER, WIDTH, Order
 from mxl_sockets.mpi._world import HUB, RankFailed, World
 from mxl_sockets.mpi.errors import CommunicatorBroken
 
 if TYPE_CHECKING:
     from mxl_sockets.mpi._activity import Steps
     from mxl_sockets.mpi._models import BlockMaker, ModelMaker
+    from mxl_sockets.mpi._rows import Words
 
 __all__ = ["MPIDriver", "MPIDriverSummary"]
 
@@ -127,13 +128,13 @@ class MPIDriver:
         world = self._world
         yield [world.opening]
         world.open()
-        words = np.empty(WIDTH, np.int64)  # for the next message
+        words = np.empty((1, WIDTH), np.int64)  # for the next message
         while True:
             try:
                 while True:
                     order = yield from self._serve_one(words)
-                    if len(words) != WIDTH * (1 + self._keeper.count):
-                        words = np.empty(WIDTH * (1 + self._keeper.count), np.int64)
+                    if len(words) != 1 + self._keeper.count:
+                        words = np.empty((1 + self._keeper.count, WIDTH), np.int64)
                     if order == Order.STOP:
                         world.close()
                         return End.STOP
@@ -146,15 +147,15 @@ class MPIDriver:
                     _log.warning("the hub has died")
                     return End.LOST
                 # A header alone, until the hub has told the survivors their blocks.
-                words = np.empty(WIDTH, np.int64)
+                words = np.empty((1, WIDTH), np.int64)
 
-    def _serve_one(self, words: Any) -> Steps[int]:
+    def _serve_one(self, words: Words) -> Steps[int]:
         """Take an order, answer it, and return it."""
         world, keeper = self._world, self._keeper
         yield [world.receive_rows(words)]
-        order, number, length = words[:WIDTH].tolist()
+        order, number, length = HEADER.unpack_from(words.data)
         if order == Order.STEP:
-            keeper.answer(number, words.view(np.float64).reshape(-1, WIDTH)[1:])
+            keeper.answer(number, words[1:].view(np.float64))
         elif order == Order.INIT:
             text = bytearray(length)
             yield [world.receive_text(text)]
@@ -163,7 +164,7 @@ class MPIDriver:
             keeper.acknowledge(number)
         else:
             raise CommunicatorBroken(f"the hub said {order}, which is no order")
-        requests = [world.send_rows(keeper.reply.reshape(-1))]
+        requests = [world.send_rows(keeper.reply)]
         if keeper.tail:
             requests.append(world.send_tail(keeper.tail))
         yield requests

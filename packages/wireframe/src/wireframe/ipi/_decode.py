@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _INT_AT = struct.Struct("<i").unpack_from
 _TWO_INTS_AT = struct.Struct("<ii").unpack_from
+_CELLS_AND_INT_AT = struct.Struct("<12x72s72si").unpack_from
 _REAL_AND_INT_AT = struct.Struct("<di").unpack_from
 
 _REPLY_AT = REPLY.unpack_from
@@ -166,11 +167,11 @@ class Decoder(HeaderDecoder[Event]):
             return self._posdata_batch(data, start, held, self._batch_size)
         if held < 160:
             return self._ask(160)
-        size = 160 + VECTOR * self._check_nat(_INT_AT(data, start + 156)[0], 156)
+        cell, inverse_cell, nat = _CELLS_AND_INT_AT(data, start)
+        size = 160 + VECTOR * self._check_nat(nat, 156)
         if held < size:
             return self._ask(size)
-        copy = self._buffer.copy
-        event = PosData(copy(12, 84), copy(84, 156), copy(160, size))
+        event = PosData(cell, inverse_cell, self._buffer.copy(160, size))
         self._done(size)
         return event
 

@@ -8,6 +8,7 @@ infinity, denormal and -0.0 arrives as it was.
 
 from __future__ import annotations
 
+import struct
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -64,6 +65,7 @@ def encode_header(name: bytes) -> bytes:
 _INIT_HEAD: Final = encode_header(INIT)
 _POSDATA_HEAD: Final = encode_header(POSDATA)
 _FORCEREADY_HEAD: Final = encode_header(FORCEREADY)
+_FORCEREADY_BEGIN: Final = struct.Struct(f"<{HEADER_LENGTH}sdi")
 _REQUEST_HEAD: Final = _POSDATA_HEAD + IDENTITY + IDENTITY + int32(1, "atom count")
 _REQUEST_TAIL: Final = encode_header(GETFORCE)
 
@@ -193,16 +195,13 @@ def encode_forceready(
         A block holds something else than 64-bit real numbers.
     """
     block = block_of(forces, "forces", VECTOR)
-    return b"".join(
-        (
-            _FORCEREADY_HEAD,
-            pack_reals((energy,), "energy"),
-            int32(len(block) // VECTOR, "atom count"),
-            block,
-            exact_block(virial, "virial", MATRIX),
-            *byte_string(extra, "extra"),
-        )
-    )
+    nat = len(block) // VECTOR
+    matrix = exact_block(virial, "virial", MATRIX)
+    try:
+        begin = _FORCEREADY_BEGIN.pack(_FORCEREADY_HEAD, energy, nat)
+    except struct.error:  # one by one they say what is wrong
+        begin = _FORCEREADY_HEAD + pack_reals((energy,), "energy") + int32(nat, "atom count")
+    return b"".join((begin, block, matrix, *byte_string(extra, "extra")))
 
 
 def encode_posdata_batch(

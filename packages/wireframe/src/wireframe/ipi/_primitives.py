@@ -47,7 +47,7 @@ def int32(number: int, what: str) -> bytes:
 
 def byte_string(data: Buffer, what: str) -> tuple[bytes, bytes]:
     """Return the length, four bytes, and the bytes themselves."""
-    size = memoryview(data).nbytes
+    size = len(data) if type(data) is bytes else memoryview(data).nbytes
     if size > _INT_MAX:
         raise ValueError(f"{what} has {size} bytes, its length field ends at {_INT_MAX}")
     return _INT.pack(size), octets(data)
@@ -87,6 +87,8 @@ def block_of(values: Buffer | Iterable[float], what: str, multiple: int) -> byte
 
 def exact_block(values: Buffer | Iterable[float], what: str, size: int) -> bytes:
     """Return a block of exactly so many bytes."""
+    if type(values) is bytes and len(values) == size:  # nearly always
+        return values
     block = block_of(values, what, size)
     if len(block) != size:
         raise ValueError(f"{what} must be {size // REAL} reals, got {len(block)} bytes")
