@@ -21,7 +21,7 @@ from sides import Program
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -77,8 +77,8 @@ class AggregateSide:
         return Sample(told["steps"], told["wall_s"], told["cpu_s"])
 
 
-def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Measure all rows, show each as it is finished, return them for the file.
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, and give it for the file.
 
     Parameters
     ----------
@@ -90,7 +90,6 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
     pythons = _interpreters(options, show)
     names = "".join(f"{side:>14}" for side in pythons)
     show(f"molecules per second, millions, {BRIDGES} bridges on one core | free\n{'molecules':<11}{names}")
-    rows = []
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     for molecules in options.sizes or SIZES:
         with contextlib.ExitStack() as stack:
@@ -102,8 +101,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
             for where, cores in (("pinned", machine.one_core()), ("free", machine.all_cores())):
                 for side in sides.values():
                     side.pin(cores)
-                few = max(FEWEST_ROUNDS, rounds * 10_000 // max(molecules, 10_000))
-                measured[where] = measure_paired(sides, molecules, few)
+                few = rounds * 10_000 // max(molecules, 10_000) // (1 if where == "pinned" else 3)
+                measured[where] = measure_paired(sides, molecules, max(FEWEST_ROUNDS, few))
         entries = []
         for where, measurement in measured.items():
             rates = "".join(
@@ -119,15 +118,12 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
             row = f"{molecules} molecules over {BRIDGES} bridges"
             at = (molecules, "molecules")
             entries.append(entry(row, core, measurement, RATE, verdicts, plot="bridges", at=at))
-        rows.append(
-            {
-                "entries": entries,
-                "molecules": molecules,
-                "bridges": BRIDGES,
-                **{where: measurement.as_json() for where, measurement in measured.items()},
-            }
-        )
-    return rows
+        yield {
+            "entries": entries,
+            "molecules": molecules,
+            "bridges": BRIDGES,
+            **{where: measurement.as_json() for where, measurement in measured.items()},
+        }
 
 
 def _interpreters(options: argparse.Namespace, show: Callable[[str], None]) -> dict[str, str]:

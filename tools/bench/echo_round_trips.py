@@ -4,7 +4,8 @@ The figures are median times, in microseconds: of a confirmed round trip with
 both ends in one event loop (`echo_subject`), of one from a program that
 blocks to a process that echoes (`blocking_subject`), of `Services.init` over
 rigs that are 2 ms away (`rigs_subject`). Each side is a process, pinned to one
-core with all that it talks to, and the sides are measured in turns.
+core with all that it talks to, and the sides are measured in turns; where there
+are two processes, the figures without pinning stand beside.
 
 The peer as it comes prints every message. What is left of its costs when its
 log is silenced stands beside it (``quiet-peer``); in the rounds, which are
@@ -20,12 +21,11 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-import machine
-from harness import Measurement, Target, measure_paired
+from harness import Measurement, Target, measure_on_cores
 from program_side import ProgramSide
 from results import TIME, entry
 
@@ -39,12 +39,11 @@ PEER_BOUND: Final = 1 / 1.6
 SYNC_BOUND: Final = 0.5
 RIGS_BOUND: Final = 1 / 10
 
-#: Rigs, and those of them at which a round is judged.
+#: With one rig there is nothing to do at once, so nothing to win.
 RIGS: Final = (1, 16, 64, 256)
-JUDGED_RIGS: Final = 64
 DELAY_MS: Final = 2.0
 
-ROUNDS: Final = 15
+ROUNDS: Final = 9
 QUICK_ROUNDS: Final = 5
 #: The peer takes more than a second for each of five rounds over 256 rigs.
 RIGS_ROUNDS: Final = 5
@@ -62,6 +61,8 @@ class Row:
     sides: Mapping[str, Callable[[str], ProgramSide]]
     targets: Sequence[Target]
     rigs: int = 0
+    #: Between two processes, so that it matters where they run.
+    is_free_too: bool = False
 
 
 def rows() -> list[Row]:
@@ -73,8 +74,8 @@ def rows() -> list[Row]:
     ]
 
 
-def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Measure all rows, show each as it is finished, return them for the file.
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, and give it for the file.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
         show("peer: skipped, iblutil cannot be imported; --peer-python names an interpreter that has it")
         peer_python = None
     show("median times, microseconds (spread)")
-    return [_measure(row, peer_python, quick=options.quick, show=show) for row in rows()]
+    for row in rows():
+        yield _measure(row, peer_python, quick=options.quick, show=show)
 
 
 def _round_trip(transport: str, bound: float) -> Row:
@@ -127,6 +129,7 @@ def _blocking(transport: str) -> Row:
         f"sync, {transport}",
         {"ours": side("ours"), "asyncio": bare_asyncio, "blocking": side("bare")},
         (Target("ours", "asyncio", SYNC_BOUND, wall=True),),
+        is_free_too=True,
     )
 
 
@@ -134,7 +137,7 @@ def _rigs(number: int) -> Row:
     def side(kind: str) -> Callable[[str], ProgramSide]:
         return lambda python: ProgramSide((python, "rigs_subject.py", kind, number, DELAY_MS))
 
-    targets = (Target("ours", "quiet-peer", RIGS_BOUND, wall=True),) if number == JUDGED_RIGS else ()
+    targets = (Target("ours", "quiet-peer", RIGS_BOUND, wall=True),)
     return Row(
         f"init, {number} rigs", {kind: side(kind) for kind in ("ours", "quiet-peer")}, targets, rigs=number
     )
@@ -151,18 +154,16 @@ def _measure(
             for name, start in row.sides.items()
             if (python := peer_python if "peer" in name else sys.executable) is not None
         }
-        for side in sides.values():
-            side.pin(machine.one_core())
-        measurement = measure_paired(sides, 1, rounds)
-    verdicts = [verdict for target in row.targets if (verdict := target.judge(measurement)) is not None]
-    show(f"{row.name:<16}{_columns(measurement)}   {'; '.join(map(str, verdicts))}")
-    plot, at = ("init of rigs", (row.rigs, "rigs")) if row.rigs else ("", None)
-    return {
-        "entries": [entry(row.name, "one", measurement, TIME, verdicts, plot=plot, at=at)],
-        "row": row.name,
-        "sides": measurement.as_json(),
-        "verdicts": [asdict(verdict) for verdict in verdicts],
-    }
+        entries: list[dict[str, Any]] = []
+        found: dict[str, Any] = {"entries": entries, "row": row.name}
+        plot, at = ("init of rigs", (row.rigs, "rigs")) if row.rigs else ("", None)
+        for core, measurement in measure_on_cores(sides, 1, rounds, free=row.is_free_too):
+            judged = (target.judge(measurement) for target in row.targets)
+            verdicts = [verdict for verdict in judged if verdict is not None]
+            show(f"{row.name:<16}{core:<5}{_columns(measurement)}   {'; '.join(map(str, verdicts))}")
+            entries.append(entry(row.name, core, measurement, TIME, verdicts, plot=plot, at=at))
+            found[core] = measurement.as_json()
+    return found
 
 
 def _columns(measurement: Measurement) -> str:

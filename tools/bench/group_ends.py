@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
+from group_kinds import HOST, WAIT_S, Ends
 
 from group_ports import (
     GroupAnsPort,
@@ -23,16 +24,7 @@ from group_ports import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    #: Sends a payload; returns when it has been handed to ZeroMQ.
-    Send = Callable[[bytes], object]
-    #: Waits for a message and returns its payload.
-    Receive = Callable[[], bytes]
-
-HOST: Final = "127.0.0.1"
-#: Seconds; nothing here takes as long unless something is broken.
-WAIT_S: Final = 10.0
+    from group_kinds import Receive, Send
 
 _SETTINGS: Final = PortSettings(send_timeout=WAIT_S, recv_timeout=WAIT_S)
 #: Numbers of the options that ports set, all kinds the same.
@@ -53,22 +45,6 @@ _OPTIONS: Final = (
     zmq.RECONNECT_IVL,
     zmq.RECONNECT_IVL_MAX,
 )
-
-
-class Ends:
-    """All ends of one kind, in one context, until the process ends."""
-
-    def publish(self, subscribers: int) -> tuple[Send, list[Receive]]:
-        """Return what publishes, and what each of so many connected subscribers receives with."""
-        raise NotImplementedError
-
-    def answer(self, port: int) -> tuple[Receive, Send]:
-        """Bind to a TCP port; return what takes a query, and what answers the last one."""
-        raise NotImplementedError
-
-    def ask(self, port: int) -> tuple[Send, Receive]:
-        """Connect to that; return what asks, and what takes an answer."""
-        raise NotImplementedError
 
 
 class Ports(Ends):
@@ -178,13 +154,3 @@ class Sockets(Ends):
         with GroupSubPort.standalone(settings=_SETTINGS) as port:
             socket: Any = port.getSocket()
             return {option: socket.getsockopt(option) for option in _OPTIONS}
-
-
-def ends(whose: str) -> Ends:
-    """Return the ends of a kind: ``ours``, ``bare``, ``plain`` or ``pyre``."""
-    if whose == "pyre":
-        # Not everybody has it.
-        from pyre_ends import Members
-
-        return Members()
-    return Ports() if whose == "ours" else Sockets(is_plain=whose == "plain")

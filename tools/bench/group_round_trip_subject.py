@@ -18,7 +18,7 @@ import time
 
 import orders
 import zmq
-from group_ends import ends
+from group_kinds import ends
 
 from group_ports import PortTimeout
 

@@ -18,12 +18,12 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 import orders
-from group_ends import ends
+from group_kinds import ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from group_ends import Ends
+    from group_kinds import Ends
 
 
 def publishing(kind: Ends, subscribers: int, payload: bytes, some: int) -> Callable[[], None]:

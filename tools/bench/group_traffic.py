@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import machine
 from group_sides import ask_side, election_side, publish_side, round_trip_side
-from harness import Target, measure_on_cores, measure_paired
+from harness import Figure, Target, Verdict, measure_on_cores, measure_paired
 from loopback_network import NoNetworkError, loopback_network
 from results import CPU, TIME, columns, entry
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     #: Starts zeromq-pyre with so many subscribers.
     StartPyre = Callable[[int], "ProgramSide"]
@@ -79,8 +79,8 @@ def rows() -> list[Row]:
     return found + [_round_trip(size) for size in (SMALL, LARGE)]
 
 
-def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Measure all rows, show each as it is finished, return them for the file.
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, and give it for the file.
 
     Parameters
     ----------
@@ -93,9 +93,11 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
     with contextlib.ExitStack() as stack:
         pyre = _start_pyre(options.peer_python or sys.executable, stack, show)
         show("microseconds per message: CPU of the process; of round trips median times (spread)")
-        found = [_measure(row, rounds, show, pyre) for row in rows()]
+        for row in rows():
+            yield _measure(row, rounds, show, pyre)
     show("events of the core of elections, per second of CPU")
-    return found + [_measure_election(members, rounds, show) for members in MEMBERS]
+    for members in MEMBERS:
+        yield _measure_election(members, rounds, show)
 
 
 def _start_pyre(python: str, stack: contextlib.ExitStack, show: Callable[[str], None]) -> StartPyre | None:
@@ -177,13 +179,8 @@ def _measure_election(members: int, rounds: int, show: Callable[[str], None]) ->
         side.pin(machine.one_core())
         measurement = measure_paired({"core": side}, 1, rounds)
     cost = measurement.cpu_us("core")
-    if 1e6 / cost.high >= EVENTS_PER_SECOND:
-        word = "met"
-    elif 1e6 / cost.low < EVENTS_PER_SECOND:
-        word = "MISSED"
-    else:
-        word = "too noisy to say"
-    rate = f"{1e6 / cost.median:.0f}/s ±{50 * cost.spread:.0f} %"
-    show(f"{name:<22}one  {rate:>21}   (>= {EVENTS_PER_SECOND}) {word}")
-    entries = [entry(name, "one", measurement, CPU, plot="elections", at=(members, "members"))]
-    return {"entries": entries, "row": name, "one": measurement.as_json(), "word": word}
+    rate = Figure(1e6 / cost.median, 1e6 / cost.high, 1e6 / cost.low)
+    verdict = Verdict.of("events per second", rate, EVENTS_PER_SECOND, at_least=True)
+    show(f"{name:<22}one   ±{50 * cost.spread:.0f} %   {verdict}")
+    entries = [entry(name, "one", measurement, CPU, [verdict], plot="elections", at=(members, "members"))]
+    return {"entries": entries, "row": name, "one": measurement.as_json()}

@@ -23,7 +23,10 @@ NOISE_LIMIT: Final = 0.15
 #: Seconds that one round of the fastest side should last.
 ROUND_S: Final = 0.1
 
-#: Fewest steps of a round.
+#: Seconds that a round of any other side may last: it makes fewer steps then.
+MOST_S: Final = 0.5
+
+#: Fewest steps of a round, unless they take too long.
 FEWEST_STEPS: Final = 5
 
 
@@ -54,6 +57,11 @@ class Figure:
     def spread(self) -> float:
         """Distance of the quartiles, relative to the median."""
         return (self.high - self.low) / self.median
+
+
+def shown(number: float) -> str:
+    """Write a ratio, or a figure that may be large, as tables have it."""
+    return f"{number:.2f}" if number < 1000 else f"{number:.0f}"
 
 
 class Measured(Protocol):
@@ -89,27 +97,36 @@ class Target:
         if not {self.numerator, self.denominator} <= measurement.samples.keys():
             return None
         ratio = measurement.ratio(self.numerator, self.denominator, wall=self.wall)
-        if ratio.high <= self.bound:
-            word = "met"
-        elif ratio.low > self.bound:
-            word = "MISSED"
-        else:
-            word = "too noisy to say"
         time = " time" if self.wall else ""
-        return Verdict(f"{self.numerator} / {self.denominator}{time}", ratio, self.bound, word)
+        return Verdict.of(f"{self.numerator} / {self.denominator}{time}", ratio, self.bound)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a target."""
+    """What came of a target: a ratio that is to be at most `bound`, or a figure, perhaps `at_least`."""
 
     ratio_of: str
     ratio: Figure
     bound: float
     word: str
+    at_least: bool = False
+
+    @classmethod
+    def of(cls, what: str, figure: Figure, bound: float, *, at_least: bool = False) -> Verdict:
+        """Judge a figure by its quartiles."""
+        best, worst = (figure.high, figure.low) if at_least else (figure.low, figure.high)
+        sign = -1.0 if at_least else 1.0
+        if sign * worst <= sign * bound:
+            word = "met"
+        elif sign * best > sign * bound:
+            word = "MISSED"
+        else:
+            word = "too noisy to say"
+        return cls(what, figure, bound, word, at_least)
 
     def __str__(self) -> str:
-        return f"{self.ratio_of} {self.ratio.median:.2f} (<= {self.bound:.2f}) {self.word}"
+        sign = ">=" if self.at_least else "<="
+        return f"{self.ratio_of} {shown(self.ratio.median)} ({sign} {shown(self.bound)}) {self.word}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +188,26 @@ def measure_paired(sides: Mapping[str, Measured], units: int, rounds: int) -> Me
     rounds : int
         At least 2.
     """
-    steps = FEWEST_STEPS
-    for side in sides.values():  # a few steps first: caches, buffers and lazy imports are not the question
-        side.measure(steps)
-    quickest = min(side.measure(steps).wall_s / steps for side in sides.values())
-    steps = max(FEWEST_STEPS, round(ROUND_S / quickest))
-    for side in sides.values():
-        side.measure(max(FEWEST_STEPS, steps // 4))
+    for side in sides.values():  # a step first: caches, buffers and lazy imports are not the question
+        side.measure(1)
+    seconds = {name: _step_s(side) for name, side in sides.items()}
+    steps = max(FEWEST_STEPS, round(ROUND_S / min(seconds.values())))
+    own = {name: max(1, min(steps, round(MOST_S / step_s))) for name, step_s in seconds.items()}
+    for name, side in sides.items():
+        side.measure(max(1, own[name] // 4))
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            samples[name].append(side.measure(steps))
+            samples[name].append(side.measure(own[name]))
     return Measurement(units, samples)
+
+
+def _step_s(side: Measured) -> float:
+    """Return about how many seconds a step takes."""
+    sample = side.measure(1)
+    if sample.wall_s < MOST_S / FEWEST_STEPS:
+        sample = side.measure(FEWEST_STEPS)
+    return sample.wall_s / sample.steps
 
 
 def measure_on_cores(

@@ -56,7 +56,7 @@ SIZES: Final = (1, 16, 128, 1024)
 TRANSPORTS: Final = ("tcp", "unix")
 #: Molecules and bytes of the row with extras.
 EXTRA_ROW: Final = (128, 200)
-ROUNDS: Final = 9
+ROUNDS: Final = 7
 QUICK_ROUNDS: Final = 4
 
 
@@ -81,8 +81,8 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
     yield Cell((options.transports or TRANSPORTS)[0], *EXTRA_ROW)
 
 
-def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Measure all rows, show each as it is finished, return them for the file.
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, and give it for the file.
 
     Parameters
     ----------
@@ -91,15 +91,15 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
     show : callable
         Takes one line of the table.
     """
-    rows = _table(BARRIER, options, show, lambda _: TARGETS)
+    yield from _table(BARRIER, options, show, lambda _: TARGETS)
     command = compiled.compiler()
     if command is None:
         show("step() beside C: skipped, no C compiler")
-        return rows
+        return
     show("step() beside an epoll loop in C, all drivers in C")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         library = compiled.build(command, Path(folder))
-        return rows + _table(BLOCK, options, show, block_targets, library)
+        yield from _table(BLOCK, options, show, block_targets, library)
 
 
 def block_targets(molecules: int) -> tuple[Target, ...]:
@@ -114,11 +114,10 @@ def _table(
     show: Callable[[str], None],
     targets: Callable[[int], Sequence[Target]],
     library: str = "",
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Measure and show all rows of one table."""
     pythons = _interpreters(names, options, show)
     show(_head(pythons))
-    rows = []
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     for cell in cells(options):
         pinned, free = _measure(cell, pythons, rounds, library)
@@ -130,33 +129,30 @@ def _table(
         show(_line(cell, pinned, free, pythons) + "; ".join(map(str, verdicts)))
         table = "step() beside C" if library else "step_barrier"
         plot = "" if cell.extra else f"hub, {cell.transport}{', drivers in C' if library else ''}"
-        rows.append(
-            {
-                "entries": [
-                    entry(
-                        f"{table}, {' '.join(str(cell).split())} molecules",
-                        core,
-                        measurement,
-                        CPU,
-                        verdicts if core == "one" else (),
-                        plot=plot,
-                        at=(cell.molecules, "molecules"),
-                    )
-                    for core, measurement in (("one", pinned), ("free", free))
-                ],
-                "transport": cell.transport,
-                "molecules": cell.molecules,
-                "extra": cell.extra,
-                "drivers": "C" if library else "Python",
-                "pinned": pinned.as_json(),
-                "free": free.as_json(),
-                "verdicts": [
-                    {"ratio": v.ratio_of, "median": v.ratio.median, "bound": v.bound, "verdict": v.word}
-                    for v in verdicts
-                ],
-            }
-        )
-    return rows
+        yield {
+            "entries": [
+                entry(
+                    f"{table}, {' '.join(str(cell).split())} molecules",
+                    core,
+                    measurement,
+                    CPU,
+                    verdicts if core == "one" else (),
+                    plot=plot,
+                    at=(cell.molecules, "molecules"),
+                )
+                for core, measurement in (("one", pinned), ("free", free))
+            ],
+            "transport": cell.transport,
+            "molecules": cell.molecules,
+            "extra": cell.extra,
+            "drivers": "C" if library else "Python",
+            "pinned": pinned.as_json(),
+            "free": free.as_json(),
+            "verdicts": [
+                {"ratio": v.ratio_of, "median": v.ratio.median, "bound": v.bound, "verdict": v.word}
+                for v in verdicts
+            ],
+        }
 
 
 def _measure(

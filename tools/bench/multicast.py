@@ -30,9 +30,9 @@ from wireframe.datagram import MAX_DATAGRAM
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-ROUNDS: Final = 15
+ROUNDS: Final = 11
 QUICK_ROUNDS: Final = 5
 
 #: Bytes of datagrams that are sent and received one by one.
@@ -54,13 +54,15 @@ BROKEN_SIZES: Final = (
     ("messages", 64),
     ("messages", 12 << 10),
 )
-#: Bytes of the readouts that are sent many at a time.
-MANY_SIZE: Final = 64
+#: Bytes of the readouts that are sent many at a time, and how many between acknowledgements.
+MANY_STRIDES: Final = {64: 1024, 1024: 512, 8192: 64}
+#: Times the messages per second of the bare loop, at 64 bytes: raw, and through Python.
+MANY_TIMES: Final = 8
+PYTHON_TIMES: Final = 3
 #: Bytes of messages on channels, and messages between acknowledgements. Two
 #: such strides fit into 4 MiB, to which the system adds as much for itself; of
 #: which a datagram of 64 KiB takes 128.
 CHANNEL_STRIDES: Final = {64: 512, 1024: 512, 60 << 10: 16, 1 << 20: 1}
-MANY_STRIDE: Final = 1024
 #: Bytes of messages that are larger than any buffer, and go at the pace of the default.
 PACED: Final = "channel, paced"
 PACED_SIZES: Final = (1 << 20, 4 << 20, 16 << 20)
@@ -84,13 +86,16 @@ class Row:
 
     def target(self, *, wall: bool) -> Target | None:
         """Return what is judged, if anything."""
-        if len(self.kinds) == 1:
+        if not self.bound:
             return None
         ours, other, *_ = self.kinds
         return Target(ours, other, self.bound, wall=wall)
 
     def __str__(self) -> str:
-        size = f"{self.size >> 10} KiB" if self.size >= 1 << 10 else f"{self.size} B"
+        size = f"{self.size} B"
+        for unit, bits in (("KiB", 10), ("MiB", 20)):
+            if self.size >= 1 << bits:
+                size = f"{self.size >> bits} {unit}"
         return f"{self.name:<14}{size:>8}"
 
 
@@ -102,11 +107,12 @@ def rows() -> list[Row]:
         for size in LOOP_SIZES
     ]
     found += [
-        Row(name, MANY_SIZE, kinds, MANY_STRIDE, 1 / times)
+        Row(name, size, kinds, stride, 1 / times if size == 64 else 0.0)
         for name, kinds, times in (
-            ("many", {"ours": "many", "bare": "bare"}, 8),
-            ("many, Python", {"ours": "many-python", "bare": "bare-python"}, 3),
+            ("many", {"ours": "many", "bare": "bare"}, MANY_TIMES),
+            ("many, Python", {"ours": "many-python", "bare": "bare-python"}, PYTHON_TIMES),
         )
+        for size, stride in MANY_STRIDES.items()
     ]
     found += [
         Row(name, size, {"ours": kind, "lcm": "lcm", **floor(size)}, CHANNEL_STRIDES[size], 1 / times)
@@ -128,8 +134,8 @@ def floor(size: int) -> dict[str, str]:
     return {"bare": "bare"} if size <= MAX_DATAGRAM else {}
 
 
-def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Measure all rows, show each as it is finished, return them for the file.
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Measure all rows, show each as it is finished, and give it for the file.
 
     Parameters
     ----------
@@ -149,10 +155,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[dict[s
         else:
             _add_lcm(pythons, options.peer_python or sys.executable, show)
         show("CPU of all processes per message, microseconds (spread), and messages per second")
-        return [
-            _measure(row, pythons, within, QUICK_ROUNDS if row.name == PACED else rounds, show)
-            for row in rows()
-        ]
+        for row in rows():
+            yield _measure(row, pythons, within, QUICK_ROUNDS if row.name == PACED else rounds, show)
 
 
 def _add_lcm(pythons: dict[str, str], python: str, show: Callable[[str], None]) -> None:

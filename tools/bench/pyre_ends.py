@@ -10,11 +10,11 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import pyre  # type: ignore[import-not-found,import-untyped,unused-ignore]
-from group_ends import WAIT_S, Ends
+from group_kinds import WAIT_S, Ends
 from loopback_network import BROADCASTING
 
 if TYPE_CHECKING:
-    from group_ends import Receive, Send
+    from group_kinds import Receive, Send
 
 GROUP: Final = "bench"
 #: Seconds between two looks at who is there.

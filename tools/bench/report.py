@@ -1,18 +1,21 @@
-"""A page of the figures of one run, and its plots.
+"""A page of the targets and figures of one run, and its plots.
 
-    python tools/bench --json RESULTS.json
-    python tools/bench/report.py RESULTS.json tools/docs/pages/speed
+    python tools/dev.py run -e bench -- --json RESULTS.json
+    .tox/bench/bin/python tools/bench/report.py RESULTS.json tools/docs/pages/speed
 
-writes ``speed.md`` and pictures ``speed-*.png`` beside it.
+writes ``speed.md`` and pictures ``speed-*.png`` beside it, in place of those of
+the run before. What stands below `REASONS` is written by hand, and stays.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from outcomes import outcomes
+from pictures import draw, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +26,13 @@ What our packages cost, beside bare sockets (the floor), beside the originals an
 take; from one run of `python tools/dev.py run -e bench`. A line is a comparison of programs that took turns,
 so its ratios hold on other machines too, and its absolute figures do not. On *one* core all programs of a
 line share a core, which repeats within a few per cent; *free*, the system places them, which is what a user
-sees, and scatters. A target is judged by the quartiles of the ratio.
+sees, and scatters. A target is judged by the quartiles of the ratio, which stand in parentheses: if the bar
+lies between them, the machine was too noisy to say. A line is *noisy* where the CPU time of one of its sides
+scatters by more than the machine should make it. A *peer* is the original: `maxwelllink` beside mxl-sockets,
+`iblutil` beside echo-rig.
 """
 #: What follows is written by hand, and stays.
 REASONS: Final = "## Missed, and why"
-#: Of the lines of a plot, in their order.
-STYLES: Final = ("o-", "s--", "^--", "v--", "d:", "x:")
 MILLION: Final = 1e6
 
 
@@ -39,11 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("page", type=Path, help="without its suffix")
     options = parser.parse_args(arguments)
     results = json.loads(options.results.read_text(encoding="utf-8"))
+    for old in options.page.parent.glob(f"{options.page.name}-*.png"):
+        old.unlink()
     pictures = draw(results, options.page)
     page = options.page.with_suffix(".md")
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     reasons = REASONS + before.partition(REASONS)[2]
-    text = "\n".join([INTRODUCTION, *_about(results["machine"]), *_sections(results, pictures), reasons])
+    parts = (_about(results["machine"]), _targets(results), _sections(results, pictures))
+    text = "\n".join([INTRODUCTION, *(line for part in parts for line in part), reasons])
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
     return 0
 
@@ -56,23 +63,33 @@ def _about(machine: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def _targets(results: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Targets\n"
+    yield "Medians; bars that name times or shares of the other side are the reciprocals of those below.\n"
+    if "noise" in results["machine"]:
+        yield "**The machine was too busy to judge**: what is missed may be so because others were at work.\n"
+    yield "| target | bar | figures | |"
+    yield "|---|---|---|---|"
+    for outcome in outcomes(results):
+        yield f"| {outcome.says} | {outcome.bar} | {outcome.figures} | {outcome.result} |"
+    yield ""
+
+
 def _sections(results: Mapping[str, Any], pictures: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for bench, rows in results.items():
         if bench == "machine":
             continue
         yield f"## {bench}\n"
+        if not rows:
+            yield "Not measured.\n"
+            continue
         yield "| comparison | core | what | figures (spread) | ratio | target | |"
         yield "|---|---|---|---|---|---|---|"
-        for one in _entries(rows):
+        for one in entries_of(rows):
             yield from _lines(one)
         yield ""
         for picture in pictures.get(bench, ()):
             yield f"![{picture}]({picture})\n"
-
-
-def _entries(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        yield from row.get("entries", ())
 
 
 def _lines(one: Mapping[str, Any]) -> Iterator[str]:
@@ -83,10 +100,16 @@ def _lines(one: Mapping[str, Any]) -> Iterator[str]:
         yield f"{start}| | | {noisy} |"
     for verdict in one["verdicts"]:
         ratio = verdict["ratio"]
-        said = f"{verdict['ratio_of']}: {ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
-        word = {"MISSED": "**missed**"}.get(verdict["word"], verdict["word"])
-        yield f"{start}| {said} | ≤ {verdict['bound']:.2f} | {word} |"
+        low, median, high = (_plain(ratio[key]) for key in ("low", "median", "high"))
+        said = f"{verdict['ratio_of']}: {median} ({low} to {high})"
+        word = {"MISSED": "**missed**"}.get(verdict["word"], verdict["word"]) + ", noisy" * one["noisy"]
+        sign = "≥" if verdict.get("at_least") else "≤"
+        yield f"{start}| {said} | {sign} {_plain(verdict['bound'])} | {word} |"
         start = "| | | | "
+
+
+def _plain(number: float) -> str:
+    return f"{number:.2f}" if number < 1000 else f"{number:,.0f}"
 
 
 def _number(figure: Mapping[str, float]) -> str:
@@ -94,58 +117,7 @@ def _number(figure: Mapping[str, float]) -> str:
     spread = f"±{50 * (figure['high'] - figure['low']) / median:.0f} %"
     if median >= MILLION:
         return f"{median / MILLION:.2f} million {spread}"
-    return f"{median:.0f} {spread}" if median >= 1000 else f"{median:.3g} {spread}"
-
-
-def draw(results: Mapping[str, Any], page: Path) -> dict[str, list[str]]:
-    """Draw the pictures; return their names by bench."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    names: dict[str, list[str]] = defaultdict(list)
-    for bench, rows in results.items():
-        if bench == "machine":
-            continue
-        for title, entries in _plots(rows).items():
-            figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-            lines: dict[str, list[tuple[float, Mapping[str, float]]]] = defaultdict(list)
-            for one in entries:
-                for side, numbers in one["sides"].items():
-                    lines[side].append((one["at"], numbers))
-            for style, (side, points) in zip(STYLES, lines.items(), strict=False):
-                points.sort(key=lambda point: point[0])
-                places = [at for at, _ in points]
-                axes.plot(places, [numbers["median"] for _, numbers in points], style, label=side)
-                low, high = ([numbers[edge] for _, numbers in points] for edge in ("low", "high"))
-                axes.fill_between(places, low, high, alpha=0.15)
-            axes.set(xscale="log", yscale="log", title=title)
-            axes.set(xlabel=entries[0]["axis"], ylabel=entries[0]["quantity"])
-            axes.grid(visible=True, which="both", alpha=0.2)
-            axes.legend()
-            words = "".join(letter if letter.isalnum() else " " for letter in f"{bench} {title}").split()
-            name = f"{page.name}-{'-'.join(words)}.png"
-            figure.savefig(page.with_name(name), dpi=110, metadata={"Software": None})
-            plt.close(figure)
-            names[bench].append(name)
-    return names
-
-
-def _plots(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the entries of each picture that has at least two places."""
-    plots: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for one in _entries(rows):
-        if "plot" in one:
-            plots[one["plot"]].append(one)
-    chosen = {}
-    for title, entries in plots.items():
-        # Where there is both, what repeats.
-        on_one = [one for one in entries if one["core"] == "one"]
-        shown, where = (on_one, "on one core") if on_one else (entries, "free")
-        if len({one["at"] for one in shown}) > 1:
-            chosen[f"{title}, {where}"] = shown
-    return chosen
+    return f"{median:,.0f} {spread}" if median >= 1000 else f"{median:.3g} {spread}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness import Measurement, Verdict
 
@@ -60,13 +60,37 @@ def entry(
     at : tuple of float and str, optional
         Where in that picture: a number, and what it counts.
     """
+    return entry_of(
+        row,
+        core,
+        quantity,
+        figures(measurement, quantity),
+        verdicts,
+        noisy=measurement.noisy,
+        plot=plot,
+        at=at,
+    )
+
+
+def entry_of(
+    row: str,
+    core: str,
+    quantity: str,
+    sides: Mapping[str, Figure],
+    verdicts: Sequence[Verdict] = (),
+    *,
+    noisy: bool = False,
+    plot: str = "",
+    at: tuple[float, str] | None = None,
+) -> dict[str, Any]:
+    """Return what is kept of a row of figures, as `entry` does of a measurement."""
     return {
         "row": row,
         "core": core,
         "quantity": quantity,
-        "sides": {side: asdict(figure) for side, figure in figures(measurement, quantity).items()},
+        "sides": {side: asdict(figure) for side, figure in sides.items()},
         "verdicts": [asdict(verdict) for verdict in verdicts],
-        "noisy": measurement.noisy,
+        "noisy": noisy,
         **({"plot": plot, "at": at[0], "axis": at[1]} if plot and at else {}),
     }
 
