@@ -11,7 +11,6 @@ import inspect
 import json
 import logging
 import math
-import selectors
 import sys
 import time
 import tracemalloc
@@ -20,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from wireframe import Socket
+from wireframe.json_socket._poll import new_poll
 from wireframe.lenjson import encode
 
 GOOD = encode({"command": "ready"})
@@ -134,17 +134,22 @@ def clock(monkeypatch):
     """The time of a server, which stands still unless it waits, and then jumps to the end of its waiting."""
     clock = SimpleNamespace(now=1000.0)
     clock.monotonic = lambda: clock.now
-    for module in ("_budget", "_door", "_intake", "_socket"):
+    for module in ("_clock", "_door", "_intake", "_reception", "_socket"):
         monkeypatch.setattr(f"wireframe.json_socket.{module}.time", clock)
 
-    class Selector(selectors.DefaultSelector):
-        def select(self, timeout=None):
-            ready = super().select(0)
+    class Poll:
+        def __init__(self):
+            self._real = new_poll()
+            self.register, self.modify = self._real.register, self._real.modify
+            self.unregister, self.close = self._real.unregister, self._real.close
+
+        def poll(self, seconds, most):
+            ready = self._real.poll(0, most)
             if not ready:
-                clock.now += timeout
+                clock.now += seconds
             return ready
 
-    monkeypatch.setattr(selectors, "DefaultSelector", Selector)
+    monkeypatch.setattr("wireframe.json_socket._watch.new_poll", Poll)
     return clock
 
 

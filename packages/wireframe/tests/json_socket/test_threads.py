@@ -13,6 +13,7 @@ import pytest
 from wireframe import Socket
 from wireframe.json_socket import BrokenConnection, SocketClosed
 from wireframe.json_socket._address import connect
+from wireframe.json_socket._poll import new_poll
 from wireframe.lenjson import encode
 
 
@@ -350,16 +351,27 @@ def test_an_interrupt_in_the_middle_of_watching_leaves_the_server_usable(new_ser
     """It may come when the system has been told and this side has not taken note."""
     server = new_server()
     guests = [knock(server, b"0000000001"), knock(server, b"0000000001")]
-    selector = type(server._server._intake._selector)
-    register = selector.register
 
-    def torn(self, *arguments):
-        register(self, *arguments)
-        raise KeyboardInterrupt
+    class Torn:
+        """One of all registrations is torn."""
 
-    for _ in range(3):
+        before = 0
+
+        def __init__(self):
+            self._real = new_poll()
+            self.poll, self.close = self._real.poll, self._real.close
+
+        def register(self, *arguments):
+            self._real.register(*arguments)
+            Torn.before -= 1
+            if Torn.before < 0:
+                raise KeyboardInterrupt
+
+    with pytest.raises(TimeoutError):
+        server.receive(timeout=0.01)
+    for Torn.before in range(4):  # bell, listening socket, both guests
         with monkeypatch.context() as patch:
-            patch.setattr(selector, "register", torn)
+            patch.setattr("wireframe.json_socket._watch.new_poll", Torn)
             with pytest.raises(KeyboardInterrupt):
                 server.receive(timeout=5)
         with pytest.raises(TimeoutError):

@@ -146,7 +146,8 @@ def _connect_one(family: socket.AddressFamily, sockaddr: tuple[Any, ...], deadli
         tune(sock)
         sock.settimeout(remaining(deadline))
         sock.connect(sockaddr)
-        if _met_itself(sock):
+        sock.setblocking(True)  # from now on nobody waits in it, see AT_ONCE
+        if _met_itself(sock, sockaddr[1]):
             text = "connected to itself, nobody listens"
             raise ConnectionRefusedError(errno.ECONNREFUSED, text)  # noqa: TRY301 - the way out closes it
     except BaseException:
@@ -155,14 +156,15 @@ def _connect_one(family: socket.AddressFamily, sockaddr: tuple[Any, ...], deadli
     return sock
 
 
-def _met_itself(sock: socket.socket) -> bool:
+def _met_itself(sock: socket.socket, port: int) -> bool:
     """Whether both ends are this socket.
 
     The system may pick for this end the very port of this machine that it is
     to reach, and TCP allows that; a command would be answered by itself.
     """
     try:
-        return bool(sock.getsockname() == sock.getpeername())
+        here = sock.getsockname()
+        return bool(here[1] == port and here == sock.getpeername())
     except OSError:  # the peer is gone already, which shows later
         return False
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from wireframe._decoder import NEED_DATA
 from wireframe.errors import FrameError
 from wireframe.json_socket._address import connect
 from wireframe.json_socket._errors import BrokenConnection, SocketClosed
@@ -14,7 +14,7 @@ from wireframe.json_socket._link import Link
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from wireframe.lenjson import Decoder
 
@@ -37,12 +37,12 @@ class Client:
         self._link: Link | None = None  # the conversation of send and receive
         self._links: set[Link] = set()
         self._guard = threading.RLock()  # a signal may call `close` while this thread holds it
-        self._exchange = threading.Lock()
+        self._busy = threading.Lock()
 
     def send(self, host: str, port: int, frame: bytes) -> None:
         """Write a frame on a new connection, or on the kept one."""
         link = self._link
-        if link is not None and not (self._persistent and link.state() != "gone"):
+        if link is not None and not (self._persistent and link.is_alive()):
             self._end(link)
         deadline = time.monotonic() + self._frame_timeout
         link = self._link or self._open(host, port, deadline)
@@ -71,39 +71,44 @@ class Client:
 
     def command(self, host: str, port: int, frame: bytes, deadline: float) -> Any:
         """Write a frame and read one, on a connection of its own or the kept one."""
-        with self._one_at_a_time(deadline):
-            link = self._link
-            if link is not None and not (
-                self._persistent and not link.outstanding and link.state() == "quiet"
-            ):
-                self._end(link)
-            limit = min(deadline, time.monotonic() + self._frame_timeout)
-            link = self._link or self._open(host, port, limit)
-            try:
-                link.send(frame, limit)
-                reply = link.receive(deadline, self._frame_timeout)
-            except BaseException:
-                self._end(link)
-                raise
-            if self._persistent:
-                self._link = link
-            else:
-                self._end(link)
-            return reply
-
-    @contextlib.contextmanager
-    def _one_at_a_time(self, deadline: float) -> Iterator[None]:
-        """Keep commands on one kept connection apart; others need no queue."""
-        if not self._persistent:
-            yield
-            return
-        patience = deadline - time.monotonic()
-        if not self._exchange.acquire(timeout=min(max(patience, 0.0), threading.TIMEOUT_MAX)):
-            raise TimeoutError("other commands kept the connection busy for too long")
+        if not self._persistent:  # commands on connections of their own need no queue
+            return self._exchange_one(host, port, frame, deadline)
+        if not self._busy.acquire(blocking=False):
+            self._queue_up(deadline)
         try:
-            yield
+            return self._exchange_one(host, port, frame, deadline)
         finally:
-            self._exchange.release()
+            self._busy.release()
+
+    def _queue_up(self, deadline: float) -> None:
+        """Keep commands on one kept connection apart."""
+        patience = deadline - time.monotonic()
+        if not self._busy.acquire(timeout=min(max(patience, 0.0), threading.TIMEOUT_MAX)):
+            raise TimeoutError("other commands kept the connection busy for too long")
+
+    def _exchange_one(self, host: str, port: int, frame: bytes, deadline: float) -> Any:
+        limit = min(deadline, time.monotonic() + self._frame_timeout)
+        link = self._link
+        if link is not None:
+            if self._persistent and not link.outstanding:
+                reply = self._ask(link, frame, limit, deadline, is_kept=True)
+                if reply is not NEED_DATA:
+                    return reply
+            self._end(link)
+        link = self._open(host, port, limit)
+        reply = self._ask(link, frame, limit, deadline, is_kept=False)
+        if self._persistent:
+            self._link = link
+        else:
+            self._end(link)
+        return reply
+
+    def _ask(self, link: Link, frame: bytes, limit: float, deadline: float, *, is_kept: bool) -> Any:
+        try:
+            return link.ask(frame, limit, deadline, self._frame_timeout, is_kept=is_kept)
+        except BaseException:
+            self._end(link)
+            raise
 
     def _open(self, host: str, port: int, deadline: float) -> Link:
         self._check()

@@ -40,12 +40,11 @@ class Gate:
         """Whether this thread is inside."""
         return self._owner == threading.get_ident()
 
-    @contextlib.contextmanager
-    def entered(self, close: Callable[[], None]) -> Iterator[None]:
-        """Be inside; on the way out of a stopped gate, call `close`.
+    def enter(self) -> int | None:
+        """Be inside; give what this returns to `leave`, in any case.
 
         A thread may come in once more, also after an interrupt that came
-        between entering and the body.
+        between entering and what it wanted to do.
 
         Raises
         ------
@@ -53,22 +52,25 @@ class Gate:
             Another thread is inside.
         """
         me = threading.get_ident()
-        before: int | None = None
+        with self._guard:
+            before = self._owner
+            if before is not None and before != me:
+                raise RuntimeError("another thread is receiving from this server")
+            self._owner = me
+        return before
+
+    def leave(self, before: int | None, close: Callable[[], None]) -> None:
+        """Be outside, if this thread is inside; on the way out of a stopped gate, call `close`."""
+        if self._owner != threading.get_ident():
+            return
         try:
-            with self._guard:
-                if self._owner not in (None, me):
-                    raise RuntimeError("another thread is receiving from this server")
-                before, self._owner = self._owner, me
-            yield
+            if self.stopped:
+                close()
         finally:
-            if self._owner == me:
-                try:
-                    if self.stopped:
-                        close()
-                finally:
-                    with self._guard:
-                        self._owner = before
-                        self._left.notify_all()
+            with self._guard:
+                self._owner = before
+                if self.stopped:  # set before anybody waits for this
+                    self._left.notify_all()
 
     def check(self) -> None:
         """Raise `SocketClosed` after `stop`."""

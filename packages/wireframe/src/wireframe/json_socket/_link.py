@@ -14,6 +14,7 @@ from wireframe._decoder import NEED_DATA
 from wireframe.errors import FrameError, TruncatedFrame
 from wireframe.json_socket._address import remaining
 from wireframe.json_socket._errors import BrokenConnection, SocketClosed, cut_short
+from wireframe.json_socket._poll import AT_ONCE, READ, WRITE, is_ready
 
 if TYPE_CHECKING:
     from wireframe.lenjson import Decoder
@@ -45,6 +46,8 @@ class Link:
     __slots__ = ("_guard", "_started", "_users", "closed", "decoder", "outstanding", "peer", "pid", "socket")
 
     def __init__(self, sock: socket.socket, decoder: Decoder, peer: str) -> None:
+        if not AT_ONCE:
+            sock.setblocking(False)
         self.socket = sock
         self.decoder = decoder
         self.peer = peer
@@ -102,13 +105,7 @@ class Link:
         """
         self._enter()
         try:
-            self.socket.settimeout(remaining(deadline))
-            self.socket.sendall(frame)
-            self.outstanding += 1
-        except OSError as error:
-            if isinstance(error, TimeoutError) and not self.closed:
-                raise TimeoutError(f"{self.peer} did not take {len(frame)} bytes in time") from error
-            raise self.broken(error) from error
+            self._put(frame, deadline)
         finally:
             self._leave()
 
@@ -133,71 +130,140 @@ class Link:
         """
         self._enter()
         try:
-            first = True
-            while True:
-                try:
-                    event = self.decoder.next_event()
-                except TruncatedFrame as error:
-                    if self.closed:
-                        raise SocketClosed(f"the connection to {self.peer} was closed", self.peer) from error
-                    raise cut_short(self.peer, error) from error
-                except FrameError as error:
-                    error.add_note(f"received from {self.peer}")
-                    raise
-                if event is not NEED_DATA:
-                    self._started = math.inf
-                    self.outstanding -= 1
-                    return event
-                self._wait(deadline, frame_timeout, first=first)
-                first = False
+            value = self._event()
+            if value is NEED_DATA:
+                self._read_by(deadline, frame_timeout, self.decoder.buffered, first=True)
+                value = self._next(deadline, frame_timeout)
+            return value
         finally:
             self._leave()
 
-    def _wait(self, deadline: float, frame_timeout: float, *, first: bool) -> None:
-        """Read once; `receive` asks the decoder afterwards.
+    def ask(self, frame: bytes, limit: float, deadline: float, frame_timeout: float, *, is_kept: bool) -> Any:
+        """Write a frame, by `limit`, and return the next value; as `send` and `receive` do.
+
+        If the connection is kept from before and not quiet, do nothing and
+        return `NEED_DATA`.
+        """
+        try:
+            self._enter()
+        except SocketClosed:
+            if is_kept:
+                return NEED_DATA
+            raise
+        try:
+            if is_kept and not self._is_quiet():
+                return NEED_DATA
+            self._put(frame, limit)
+            self._read_by(deadline, frame_timeout, 0, first=True)
+            value = self._event()
+            if value is NEED_DATA:
+                value = self._next(deadline, frame_timeout)
+            return value
+        finally:
+            self._leave()
+
+    def put(self, data: bytes | memoryview) -> int:
+        """Write what the system takes at once, and return the number of bytes."""
+        try:
+            return self.socket.send(data, AT_ONCE)
+        except BlockingIOError:
+            return 0
+
+    def _put(self, frame: bytes, deadline: float) -> None:
+        try:
+            try:
+                sent = self.socket.send(frame, AT_ONCE)  # nearly always the whole frame
+            except BlockingIOError:
+                sent = 0
+            if sent < len(frame):
+                self._put_rest(memoryview(frame)[sent:], deadline)
+        except OSError as error:
+            if isinstance(error, TimeoutError) and not self.closed:
+                raise TimeoutError(f"{self.peer} did not take {len(frame)} bytes in time") from error
+            raise self.broken(error) from error
+        self.outstanding += 1
+
+    def _put_rest(self, rest: memoryview, deadline: float) -> None:
+        while True:
+            is_ready(self.socket, WRITE, remaining(deadline))
+            rest = rest[self.put(rest) :]
+            if not rest:
+                return
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{len(rest)} bytes are left")
+
+    def _next(self, deadline: float, frame_timeout: float) -> Any:
+        """Read until there is a value."""
+        while (value := self._event()) is NEED_DATA:
+            self._read_by(deadline, frame_timeout, self.decoder.buffered, first=False)
+        return value
+
+    def _event(self) -> Any:
+        try:
+            value = self.decoder.next_event()
+        except TruncatedFrame as error:
+            if self.closed:
+                raise SocketClosed(f"the connection to {self.peer} was closed", self.peer) from error
+            raise cut_short(self.peer, error) from error
+        except FrameError as error:
+            error.add_note(f"received from {self.peer}")
+            raise
+        if value is not NEED_DATA:
+            self._started = math.inf
+            self.outstanding -= 1
+        return value
+
+    def _read_by(self, deadline: float, frame_timeout: float, held: int, *, first: bool) -> None:
+        """Read once, if something comes in time.
 
         The first time it reads even if it is too late to wait.
         """
-        held = self.decoder.buffered
-        now = time.monotonic()
-        if not held:
+        limit = deadline
+        if held:
+            now = time.monotonic()
+            self._started = min(self._started, now)
+            limit = min(deadline, self._started + frame_timeout)
+            late = now > limit
+        else:
             self._started = math.inf
-        elif self._started == math.inf:
-            self._started = now
-        limit = min(deadline, self._started + frame_timeout)
-        if now > limit and not first:
+            late = deadline < math.inf and time.monotonic() > deadline
+        if late and not first:
             raise TimeoutError(f"no whole frame from {self.peer} in time, {held} bytes of it arrived")
         try:
-            self.socket.settimeout(remaining(limit))
-            piece = self.read()
+            # To wait for ever is what `recv` itself can do, unless somebody changed the mode of the socket.
+            endless = limit == math.inf and self.socket.gettimeout() is None
+            if not endless and not is_ready(self.socket, READ, remaining(limit)):
+                return  # the clock decides, above, next time
+            size = READ_LARGE if held and self.decoder.needed > READ_SMALL else READ_SMALL
+            piece = self.socket.recv(size, 0 if endless else AT_ONCE)
+        except BlockingIOError:  # nothing came after all
+            return
         except OSError as error:
-            if isinstance(error, TimeoutError) and error.errno is None:
-                return  # not the system's: the clock decides, above, next time
             raise self.broken(error) from error
-        if not piece and not held:
-            raise self.broken(ConnectionResetError("closed by the peer, nothing more was sent"))
-
-    def read(self) -> int:
-        """Read what is there, feed it, and return the number of bytes; 0 is the end."""
-        size = READ_LARGE if self.decoder.needed > READ_SMALL else READ_SMALL
-        piece = self.socket.recv(size)
         if piece:
             self.decoder.feed(piece)
-        else:
-            self.decoder.feed_eof()
-        return len(piece)
+            return
+        self.decoder.feed_eof()
+        if not held:
+            raise self.broken(ConnectionResetError("closed by the peer, nothing more was sent"))
 
-    def state(self) -> str:
-        """Look, without waiting, whether something came: "quiet", "data" or "gone"."""
-        if self.closed or self.pid != os.getpid():
-            return "gone"
-        if self.decoder.buffered:
-            return "data"
+    def _is_quiet(self) -> bool:
+        """Whether nothing came, no end either."""
         try:
-            self.socket.setblocking(False)
-            piece = self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return "quiet"
+            # 0.7 microseconds; `recv` would tell it by an exception, in 1.2.
+            return not self.decoder.buffered and not is_ready(self.socket, READ, 0)
         except OSError:
-            return "gone"
-        return "data" if piece else "gone"
+            return False
+
+    def is_alive(self) -> bool:
+        """Look, without waiting, whether the peer may still be there."""
+        if self.closed or self.pid != os.getpid():
+            return False
+        if self._is_quiet() or self.decoder.buffered:
+            return True
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK | AT_ONCE))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wireframe._decoder import NEED_DATA
 
@@ -26,39 +26,51 @@ class Room:
         How many there may be.
     header_timeout, frame_timeout : float
         Seconds, see `Guest.due`.
+
+    Attributes
+    ----------
+    guests : dict of Guest to None
+        Everybody, in turn.
+    finished : dict of Guest to None
+        Those whose message is complete and was not taken yet.
     """
 
     def __init__(self, places: int, *, header_timeout: float, frame_timeout: float) -> None:
         self.places = places
         self._header_timeout = header_timeout
         self._frame_timeout = frame_timeout
-        self._guests: dict[Guest, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._guests)
+        self.guests: dict[Guest, None] = {}
+        self.finished: dict[Guest, None] = {}
 
     def __iter__(self) -> Iterator[Guest]:
-        return iter(self._guests)
-
-    def __contains__(self, guest: Guest) -> bool:
-        return guest in self._guests
+        return iter(self.guests)
 
     def enter(self, guest: Guest) -> None:
         """Let a guest in, behind all others."""
-        self._guests[guest] = None
+        self.guests[guest] = None
 
     def leave(self, guest: Guest) -> None:
         """Let a guest go, if it is here."""
-        self._guests.pop(guest, None)
+        self.guests.pop(guest, None)
+        self.finished.pop(guest, None)
+
+    def take(self, guest: Guest) -> Any:
+        """Take the message of a guest; its next one queues up behind those of the others."""
+        message, guest.message = guest.message, NEED_DATA
+        guest.served += 1
+        self.finished.pop(guest, None)
+        del self.guests[guest]
+        self.guests[guest] = None
+        return message
 
     @property
     def is_full(self) -> bool:
         """Whether a new guest needs the place of another."""
-        return len(self._guests) >= self.places
+        return len(self.guests) >= self.places
 
     def has_place(self, now: float) -> bool:
         """Whether a new guest may come in, be it for another."""
-        return len(self._guests) < self.places or self.dispensable(now) is not None
+        return len(self.guests) < self.places or self.dispensable(now) is not None
 
     def dispensable(self, now: float) -> Guest | None:
         """Who goes first when there are too many: strangers that say nothing, then the idle.
@@ -66,32 +78,29 @@ class Room:
         Nobody before `GRACE` is over; until then the new ones wait in the
         system's queue.
         """
-        idle = [guest for guest in self._guests if guest.idle and guest.since + GRACE <= now]
+        idle = [guest for guest in self.guests if guest.idle and guest.since + GRACE <= now]
         silent = (guest for guest in idle if not guest.served)
         return next(silent, idle[0] if idle else None)
 
     def ready(self) -> Guest | None:
         """Whose message is taken next."""
-        for guest in self._guests:
+        # All are looked through only if several messages wait.
+        for guest in self.guests if len(self.finished) > 1 else self.finished:
             if guest.message is not NEED_DATA and not guest.outgoing:
                 return guest
         return None
 
+    def due(self, guest: Guest) -> float:
+        """When this one must have made its next step."""
+        return guest.due(self._header_timeout, self._frame_timeout)
+
     def leaving(self, now: float) -> list[Guest]:
         """Who was closed, or should have made its next step."""
-        header, frame = self._header_timeout, self._frame_timeout
-        return [guest for guest in self._guests if guest.closed or guest.due(header, frame) <= now]
+        return [guest for guest in self.guests if guest.closed or self.due(guest) <= now]
 
     def next_due(self, now: float) -> float:
         """When something has to be decided, whatever the guests do until then."""
-        header, frame = self._header_timeout, self._frame_timeout
-        times = [guest.due(header, frame) for guest in self._guests]
+        times = [self.due(guest) for guest in self.guests]
         if not self.has_place(now):  # then somebody may be outside, until somebody has been silent for long
-            times += [guest.since + GRACE for guest in self._guests if guest.idle]
+            times += [guest.since + GRACE for guest in self.guests if guest.idle]
         return min(times, default=math.inf)
-
-    def shift(self, seconds: float) -> None:
-        """Move all clocks on by a time in which nobody could be heard."""
-        for guest in self._guests:
-            guest.since += seconds
-            guest.held_since += seconds

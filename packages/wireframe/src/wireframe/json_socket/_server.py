@@ -43,20 +43,21 @@ class Server:
 
     def send(self, frame: bytes, deadline: float) -> None:
         """Write a frame to the connection of the last message."""
-        intake, guest = self._checked(), self._guest
+        guest = self._guest
         if guest is None:
+            self._checked()
             raise BrokenConnection("nobody to answer, no message was received yet")
         try:
             guest.send(frame, deadline)
         except BaseException:
-            intake.release(guest)
+            self._checked().release(guest)
             raise
 
     def receive(self, deadline: float) -> Any:
         """Return the next message."""
-        intake = self._checked()
-        with intake.entered():
-            self._guest, message = intake.take(deadline, keep=self._persistent, strict=self._strict)
+        intake = self._intake if self._pid == os.getpid() else self._checked()
+        taken = intake.receive(deadline, keep=self._persistent, strict=self._strict)
+        self._guest, message = taken
         return message
 
     def serve(
@@ -78,9 +79,11 @@ class Server:
 
     def close(self) -> None:
         """Close the connection of the last message."""
-        if self._guest is not None:
-            self._intake.release(self._guest)
-            self._guest = None
+        guest, self._guest = self._guest, None
+        if guest is not None and self._pid == os.getpid():
+            self._intake.release(guest)
+        elif guest is not None:  # only this process's copy of the descriptor
+            guest.close()
 
     def shutdown(self) -> None:
         """Close everything and wake who waits."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
-import math
 import time
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Final
 
-from wireframe.json_socket._address import listen, peer_name
+from wireframe.json_socket._address import peer_name
 from wireframe.json_socket._client import Client
-from wireframe.json_socket._door import Door
+from wireframe.json_socket._clock import seconds
+from wireframe.json_socket._door import open_door
 from wireframe.json_socket._drops import DroppedPeer, Drops, logger
 from wireframe.json_socket._intake import Intake
+from wireframe.json_socket._loads import loads as quick_loads
 from wireframe.json_socket._server import Server
 from wireframe.lenjson import MAX_SIZE, Decoder, encode
 
@@ -127,27 +127,29 @@ class Socket:
         self.role = role
         self.ip_address = ip_address
         self.port = port
-        self._timeout = timeout
-        self._frame_timeout = _seconds(frame_timeout)
+        self._patience = seconds(timeout)
+        self._frame_timeout = seconds(frame_timeout)
         self._dumps = dumps
         self._drops = Drops()
         self._server: Server | None = None
-        _seconds(timeout)
-        limits = {"header_timeout": _seconds(header_timeout), "frame_timeout": self._frame_timeout}
-        decoder = functools.partial(Decoder, max_size, loads=loads)
+        decoder = functools.partial(Decoder, max_size, loads=quick_loads if loads is None else loads)
         self._client = Client(decoder, self._frame_timeout, persistent=persistent)
+        header_limit = seconds(header_timeout)
         if role == "server":
-            if isinstance(allow, str):
-                raise TypeError(f"a list of networks, not a single text: {allow!r}")
-            networks = None if allow is None else tuple(map(ipaddress.ip_network, allow))
-            self.server = listen(ip_address, port)
-            self._bound: tuple[str, int] = self.server.getsockname()[:2]
-            self.port = self._bound[1]
-            door = Door(self.server, self._drops, networks)
+            door = open_door(ip_address, port, self._drops, allow)
             intake = Intake(
-                door, decoder, self._drops, max_size=max_size, max_connections=max_connections, **limits
+                door,
+                decoder,
+                self._drops,
+                max_size=max_size,
+                max_connections=max_connections,
+                header_timeout=header_limit,
+                frame_timeout=self._frame_timeout,
             )
             self._server = Server(intake, self._drops, persistent=persistent, strict=strict)
+            self.server = door.listener
+            self._bound: tuple[str, int] = self.server.getsockname()[:2]
+            self.port = self._bound[1]
             logger.info("listening on %s", peer_name(self._bound))
         elif role != "client":
             raise ValueError(f"role must be 'client' or 'server', not {role!r}")
@@ -323,14 +325,5 @@ class Socket:
         raise TypeError("a Socket cannot be pickled, make one in each process")
 
     def _deadline(self, timeout: float | EllipsisType | None) -> float:
-        seconds = self._timeout if isinstance(timeout, EllipsisType) else timeout
-        return time.monotonic() + _seconds(seconds)
-
-
-def _seconds(limit: float | None) -> float:
-    """Return a time limit as a number, infinite for None."""
-    if limit is None:
-        return math.inf
-    if not limit >= 0:
-        raise ValueError(f"a time limit cannot be {limit!r} seconds")
-    return float(limit)
+        patience = self._patience if isinstance(timeout, EllipsisType) else seconds(timeout)
+        return time.monotonic() + patience
