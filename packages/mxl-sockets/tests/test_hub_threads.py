@@ -235,7 +235,7 @@ def test_a_stop_does_not_wait_for_ever_for_a_thread_that_does_not_leave(bound):
     start = time.monotonic()
     with loop.lock:
         loop.wait_until_free(start + 0.05)
-    assert 0.05 <= time.monotonic() - start < 1
+    assert 0.05 <= time.monotonic() - start < 10
     loop._inside -= 1
 
 
@@ -326,7 +326,7 @@ def test_a_real_signal_ends_a_real_wait(bound):
             start = time.monotonic()
             with pytest.raises(Interrupted):
                 call()
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 10
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(Interrupted):
             hub.graceful_shutdown(wait=20)
@@ -567,7 +567,7 @@ if child == 0:
             call()
         except ForeignProcessError:
             raised += 1
-    os._exit(0 if raised == 3 and time.monotonic() - start < 1 else 1)
+    os._exit(0 if raised == 3 and time.monotonic() - start < 10 else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 driver.close()
 thread.join(5)
@@ -614,7 +614,7 @@ if {end!r} != 'exit':
         start = time.monotonic()
         while driver.recv(4096):
             pass
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 10
         errors = process.stderr.read()
     assert process.returncode == {"exit": 0, "exception": 1, "SIGTERM": 3, "SIGKILL": -9}[end]
     assert "Warning" not in errors
