@@ -7,6 +7,7 @@ configuration. A signal ends `member` as it ends any program: 128 + n for a shel
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{_PROGRAM}: {error}\n")
         return _EXIT_WRONG if isinstance(error, ConfigError) else _EXIT_FAILED
+    except KeyboardInterrupt:
+        # What was open is closed; the signal does the rest, so that a shell sees it, without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+        raise
     return code
 
 
