@@ -191,13 +191,13 @@ class BridgeLinks(Lines[BridgeConnection]):
     def drop(self, connection: BridgeConnection, reason: str) -> None:
         stranger = connection.group_id is None
         expected = connection.phase is LinkPhase.STOPPING
-        connection.phase = LinkPhase.GONE
-        self._hellos.pop(connection, None)
-        self._let_go(connection)
-        connection.outgoing.clear()
-        group = self.roster.leave(connection)
-        if group is not None:
-            self.interrupted = self.barrier.lose(group.group_id) or self.interrupted
+        group = self.roster.led_by(connection)
+        try:
+            connection.phase = LinkPhase.GONE
+            self._forget(connection)
+        except BaseException:
+            self._forget(connection)  # who is forgotten by half would be awaited for ever
+            raise
         if expected or (stranger and reason == "closed"):
             logger.debug("%s: %s", connection.peer, reason)
             return
@@ -207,6 +207,17 @@ class BridgeLinks(Lines[BridgeConnection]):
         self.paused = True
         self.losses.remember(f"{connection.peer} (group {group.group_id!r}): {reason}")
         logger.warning("lost %s", self.losses.last)
+
+    def _forget(self, connection: BridgeConnection) -> None:
+        """Let all books go on without a bridge; may be done again after an exception in between."""
+        self._hellos.pop(connection, None)
+        # Before the roster, which tells no second time whose bridge it was.
+        group = self.roster.led_by(connection)
+        if group is not None and self.barrier.lose(group.group_id):
+            self.interrupted = True
+        self.roster.leave(connection)
+        self._let_go(connection)
+        connection.outgoing.clear()
 
     def stop_all(self) -> list[BridgeConnection]:
         told = list(self.connections.values())

@@ -228,17 +228,21 @@ class GroupRoster(Generic[LinkT]):
         """Keep the extras of a group's answer."""
         self._extras.update(zip(ids, extras, strict=True))
 
+    def led_by(self, link: LinkT) -> Group[LinkT] | None:
+        """Return the group whose bridge this is, if any."""
+        group = None if link.group_id is None else self.groups.get(link.group_id)
+        return group if group is not None and group.link is link else None
+
     def leave(self, link: LinkT) -> Group[LinkT] | None:
-        """Forget a bridge; return the group that has lost it, if any."""
+        """Forget a bridge; return the group that has lost it, if any. May be done again."""
         group_id = link.group_id
         if group_id is None:
             return None
         self.generation += 1
         if self.parked.get(group_id) is link:
             del self.parked[group_id]
-        group = self.groups.get(group_id)
-        if group is None or group.link is not link:
-            return None
-        group.link = None
-        group.outdated = False
+        group = self.led_by(link)
+        if group is not None:
+            group.outdated = False
+            group.link = None
         return group

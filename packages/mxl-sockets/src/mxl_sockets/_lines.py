@@ -8,6 +8,7 @@ drivers, and in `_aggregate_links` for bridges.
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -154,10 +155,15 @@ class Lines(abc.ABC, Generic[LineT]):
         """Close a connection, whoever it was, and tell the pure parts."""
 
     def _let_go(self, connection: LineT) -> None:
-        """Close a connection and forget it; the part of `drop` that is always the same."""
+        """Close a connection and forget it; the part of `drop` that is always the same.
+
+        May be done again after an exception in between.
+        """
         self._backlogged.discard(connection)
-        del self.connections[connection.descriptor]
-        self._poller.unregister(connection.descriptor)
+        if connection.descriptor in self.connections:
+            with contextlib.suppress(KeyError, FileNotFoundError):  # it was unregistered before the exception
+                self._poller.unregister(connection.descriptor)
+            del self.connections[connection.descriptor]
         connection.sock.close()
 
     # -- ending ------------------------------------------------------------

@@ -135,20 +135,30 @@ class Links(Lines[Connection]):
         unremarkable = connection.phase is Phase.STOPPING or (
             connection.phase in (Phase.WAITING, Phase.CHECKING) and reason == "closed"
         )
-        connection.phase = Phase.GONE
-        self._patience.forget(connection)
-        self.lineup.leave(connection)
-        self._let_go(connection)
-        molecule_id = self.roster.leave(connection)
-        if molecule_id is not None:
-            slot = self.barrier.slot_of(molecule_id)
-            if slot is not None and self.barrier.lose(slot):
-                self.interrupted = True
+        molecule_id = connection.molecule_id
+        try:
+            connection.phase = Phase.GONE
+            self._forget(connection)
+        except BaseException:
+            self._forget(connection)  # who is forgotten by half would be awaited for ever
+            raise
         if unremarkable:
             logger.debug("%s: %s", connection.peer, reason)
             return
         self.losses.note(connection.peer, molecule_id, reason)
         self.paused = self.paused or molecule_id is not None
+
+    def _forget(self, connection: Connection) -> None:
+        """Let all books go on without a connection; may be done again after an exception in between."""
+        self._patience.forget(connection)
+        self.lineup.leave(connection)
+        # Before the roster, which tells no second time whose driver it was.
+        molecule_id = connection.molecule_id
+        slot = None if molecule_id is None else self.barrier.slot_of(molecule_id)
+        if slot is not None and self.barrier.lose(slot):
+            self.interrupted = True
+        self.roster.leave(connection)
+        self._let_go(connection)
 
     def unpause(self, ids: tuple[int, ...]) -> None:
         """Be paused only if one of these molecules has no driver now."""

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,17 @@ def test_a_text_is_read_as_by_the_standard_reader(before, value, after):
 @given(st.text('[]{}",:.+-0123eEatrufslnIiyN\\ \n') | st.text())
 def test_what_is_no_json_is_told_as_by_the_standard_reader(text):
     assert told(loads, text) == told(json.loads, text)
+
+
+def test_a_blank_behind_a_text_does_not_double_its_memory():
+    text = json.dumps([[]] * 100_000)
+    peaks = []
+    for one in (text, text + " "):
+        tracemalloc.start()
+        loads(one)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def outcome(call):

@@ -80,6 +80,8 @@ class Door:
                 sock.close()
                 self._drops.add(peer, PermissionError(f"{peer} is not in the allow list"))
                 continue
+            if sock.gettimeout() is not None:  # by `socket.setdefaulttimeout`: it would wait
+                sock.setblocking(True)
             return sock, peer
 
     def is_knocked_at(self) -> bool:

@@ -38,6 +38,7 @@ class Intake:
         self._room = self._reception.room
         self._clock = self._reception.clock
         self._current: Guest | None = None
+        self._was_taken = False  # its message was, and nobody has waited since
         self._torn = False  # somebody came out by an exception, or is inside
 
     def stop(self, patience: float) -> None:
@@ -129,11 +130,14 @@ class Intake:
         previous = self._current
         try:
             if previous is not None and previous.message is NEED_DATA and previous in self._room.guests:
-                previous.since = now
+                if self._was_taken:  # only once: a server that waits in small steps does not save who is late
+                    previous.since = now
+                    self._was_taken = False
                 if previous.rest or previous.interest != READ or previous.socket.fileno() < 0:
                     self._reception.regain(previous)
                 message = self._reception.hear_again(previous, deadline)
                 if message is not NEED_DATA:
+                    self._was_taken = True
                     return previous, message
             guest = self._next(deadline, strict=strict)
         finally:
@@ -142,6 +146,7 @@ class Intake:
         if previous in self._room.guests and previous is not guest and previous.idle and not keep:
             self._reception.discard(previous)
         self._current = guest
+        self._was_taken = True
         return guest, self._reception.take(guest)
 
     def _next(self, deadline: float, *, strict: bool) -> Guest:
