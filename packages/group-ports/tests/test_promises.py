@@ -167,8 +167,8 @@ def test_symptoms_are_told_in_the_words_of_the_readme(make_port, act, kind, numb
     """The text of each error, and the reason where it has one."""
     assert quoted in README
     words = re.escape(quoted).replace(re.escape("..."), ".*")
-    # The numbers and reasons of the system are those of Linux.
-    words = re.sub(r"\\\(\d+\\\):.*?( \\\(|$)", r".*\1", words) if number is not None else words
+    # The numbers and reasons of the system are those of Linux, and only newer pyzmq adds the address.
+    words = re.sub(r"\\\(\d+\\\):.*", ".*", words) if number is not None else words
     with pytest.raises(kind, match=words) as raised:
         act(make_port)
     if number is not None:
