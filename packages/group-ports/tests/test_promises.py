@@ -189,6 +189,15 @@ def test_a_subscriber_knows_whether_it_is_connected_to_one_publisher(make_port):
 # -- the command line
 
 
+@pytest.fixture
+def interrupts_reach_programs():
+    """A shell starts what runs in the background so that it ignores SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts_reach_programs")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_member_with_its_number(number):
     """A shell shows 128 and the number; Ctrl-C is no error to be traced."""
